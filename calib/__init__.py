@@ -1,0 +1,1 @@
+"""Numbers chosen by looking at recordings, without gradients: index, metrics, references, thresholds."""

@@ -1,0 +1,3 @@
+"""What runs beside the machine: sound in, one score a second, an alarm out."""
+
+__version__ = "0.1.0"

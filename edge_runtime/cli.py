@@ -1,0 +1,49 @@
+"""What every command of this project has in common.
+
+Exit codes: 0 done, 1 a check failed, 2 the user's mistake (one line on stderr, no traceback), 130 interrupted.
+Results go to stdout, progress to stderr.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_runtime.errors import AuscultError, ConfigError
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
+    """Run a command's `main(argv) -> exit code`; the user's mistakes become one line and exit code 2."""
+    try:
+        return main(argv)
+    except AuscultError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `… | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser(docstring: str | None, prog: str | None = None) -> argparse.ArgumentParser:
+    """An argument parser whose help is the module's docstring."""
+    return argparse.ArgumentParser(
+        prog=prog, description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def say(*words: object) -> None:
+    """Progress, on stderr."""
+    print(*words, file=sys.stderr, flush=True)
+
+
+def new_path(path: str | Path, option: str = "--out") -> Path:
+    """A path that must not exist yet: nothing of the user's is ever overwritten."""
+    path = Path(path)
+    if path.exists():
+        raise ConfigError(f"{option} {path}: already exists; give another path or remove it first")
+    return path

@@ -1,0 +1,54 @@
+"""Settings: frozen structs with a unit on every field, decoded strictly from YAML or JSON."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge_runtime.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load_yaml(path: str | Path, kind: type[T]) -> T:
+    """Decode a YAML file; an unknown, missing or mistyped field is an error that names file and field."""
+    import msgspec.yaml
+    import yaml  # late: a listening process that is given a bundle reads no YAML
+
+    try:
+        return msgspec.yaml.decode(_read(path), type=kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}{_yaml_hint(str(error))}") from None
+    except (msgspec.DecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not YAML ({error})") from None
+
+
+def load_json(path: str | Path, kind: type[T]) -> T:
+    """Decode a JSON file as strictly."""
+    try:
+        return msgspec.json.decode(_read(path), type=kind)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def save_json(path: str | Path, value: object) -> None:
+    """Write JSON that people can read, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    partial.replace(path)
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give the path of a file that can be read") from None
+
+
+def _yaml_hint(message: str) -> str:
+    if "got `str`" in message and "`float`" in message:
+        return " (YAML reads 1e-3 as text: write 1.0e-3)"
+    if "`str`, got `int`" in message:
+        return ' (quote it: YAML reads 00 as the number 0, "00" is text)'
+    return ""

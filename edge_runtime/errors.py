@@ -1,0 +1,40 @@
+"""Every error that is the user's to mend.
+
+AuscultError            one line: the place, what came, what was wanted, the next step
+├── ConfigError         a YAML file or an option
+├── BundleError         a bundle that is missing, half-written, changed or of another format
+├── DataError           a data set: its layout, its clips, a machine that it does not have
+├── AudioError          a sound file
+├── DeviceError         a microphone
+└── BackendError        an inference library that is missing or refuses the model
+
+A command prints it on stderr and exits with 2 (`edge_runtime.cli`). Anything else is a bug and keeps its traceback.
+"""
+
+
+class AuscultError(Exception):
+    """The user's mistake, in one line that says the next step."""
+
+
+class ConfigError(AuscultError):
+    """A configuration file or an option is wrong."""
+
+
+class BundleError(AuscultError):
+    """A bundle cannot be trusted or opened."""
+
+
+class DataError(AuscultError):
+    """A data set cannot be used as asked."""
+
+
+class AudioError(AuscultError):
+    """A sound file cannot be read, or does not hold what is needed."""
+
+
+class DeviceError(AuscultError):
+    """A microphone is not there or cannot be opened."""
+
+
+class BackendError(AuscultError):
+    """An inference library is missing or refuses the model."""

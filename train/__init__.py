@@ -1,0 +1,1 @@
+"""What needs gradients: simulated and real data, systems, losses, training, evaluation."""
