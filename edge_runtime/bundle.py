@@ -1,0 +1,247 @@
+"""The bundle: everything that crosses from the desktop to the device, in one folder.
+
+    manifest.json   format, model, machines, measured accuracy, SHA-256 of every other file; written last
+    model.json      inputs, window, hop, scoring: what a model is, also before it is packed
+    model.onnx      FP32, the reference          model.cpu.onnx, model.trt.onnx   INT8 for CPU and TensorRT
+    machines/*.npz  references, radii, threshold and normal scores of each machine
+    golden.npz      a simulated clip, its features, embedding and score, to replay on the device
+
+Opening checks every hash first. A half-written bundle has no manifest and does not open. A bundle without an ONNX
+file has no network: its embedding is the time mean of its only input.
+"""
+
+import datetime
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime import __version__, config, features
+from edge_runtime.errors import AuscultError, BundleError
+from edge_runtime.features import Spec
+from edge_runtime.scoring import Machine, Scoring
+
+FORMAT = 1
+MANIFEST, MODEL, GOLDEN, MACHINES = "manifest.json", "model.json", "golden.npz", "machines"
+FP32, CPU, TRT = "model.onnx", "model.cpu.onnx", "model.trt.onnx"
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a network (or the detector without one) takes, gives and costs."""
+
+    name: str
+    system: str  # "mel_mean", "autoencoder", "featex", ...
+    inputs: dict[str, Spec]  # the graph's inputs by name
+    outputs: dict[str, list[int]]  # their shapes without the batch axis: {"embedding": [256]}
+    window: int = features.WINDOW  # samples behind one score
+    hop: int = features.HOP  # samples between scores
+    sample_rate: int = features.SAMPLE_RATE  # Hz
+    scoring: Scoring = Scoring()
+    parameters: int = 0
+    macs: int = 0  # multiply-accumulates a window; 1 is 2 FLOPs
+    trained_on: list[str] = []  # machines
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Measured on test clips, which no choice was made on: ratios between 0 and 1."""
+
+    auc: float
+    pauc: float
+    auc_fp32: float | None = None  # None: the bundle has no network
+    pauc_fp32: float | None = None
+    spearman: float | None = None  # of FP32 and INT8 scores
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last file written, and the first read."""
+
+    format: int
+    version: str  # of auscult
+    created: str  # UTC, ISO 8601
+    commit: str  # of the code that packed it, "" where it is not a checkout
+    model: Model
+    machines: list[str]
+    accuracy: dict[str, Accuracy]
+    files: dict[str, str]  # path -> SHA-256
+
+
+class Bundle:
+    """An opened bundle: every file has been checked against the manifest."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest, self.model = folder, manifest, manifest.model
+
+    @property
+    def machines(self) -> list[str]:
+        """Names of the machines it knows."""
+        return self.manifest.machines
+
+    @property
+    def network(self) -> Path | None:
+        """The ONNX file for the CPU, which the references were fitted with; None for a bundle without a network."""
+        return network_file(self.folder)
+
+    def machine(self, name: str | None = None) -> Machine:
+        """One machine's references; without a name, the only one."""
+        if name is None and len(self.machines) == 1:
+            name = self.machines[0]
+        if name not in self.machines:
+            asked = "no --machine given" if name is None else f"unknown machine {name}"
+            raise BundleError(f"{self.folder}: {asked}; it knows {', '.join(self.machines)}")
+        return load_machine(self.folder / MACHINES / f"{name}.npz")
+
+    def golden(self) -> dict[str, NDArray[Any]]:
+        """Arrays of the golden clip by name."""
+        return load_arrays(self.folder / GOLDEN)
+
+
+def network_file(folder: Path) -> Path | None:
+    """What the CPU runs in a bundle, or in a model folder that is not packed yet: INT8 where there is one."""
+    return next((folder / name for name in (CPU, FP32) if (folder / name).exists()), None)
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Check format and every hash, then open."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; give the path of a bundle")
+    file = folder / MANIFEST
+    if not file.exists():
+        raise BundleError(f"{folder}: no {MANIFEST}: half-written or not a bundle; pack or copy it again")
+    check_format(file)
+    manifest = _strict(file, Manifest)
+    for name, wanted in manifest.files.items():
+        _check_file(folder, name, wanted)
+    for name in sorted(set(_files(folder)) - set(manifest.files)):
+        raise BundleError(f"{folder / name}: not in the manifest; a bundle never changes once packed, copy it again")
+    return Bundle(folder, manifest)
+
+
+def check_format(file: Path) -> None:
+    """Read the format number first: an older or newer manifest may have other fields."""
+
+    class Format(msgspec.Struct):
+        format: int
+
+    found = _strict(file, Format).format
+    if found != FORMAT:
+        kind = "newer" if found > FORMAT else "older"
+        raise BundleError(f"{file}: format {found} is {kind} than this program's {FORMAT}; {_mend(found)}")
+
+
+def _mend(found: int) -> str:
+    return "update auscult on this device" if found > FORMAT else "pack the model again"
+
+
+def _check_file(folder: Path, name: str, wanted: str) -> None:
+    file = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise BundleError(f"{folder / MANIFEST}: names {name}, outside the bundle; do not use it")
+    if not file.is_file():
+        raise BundleError(f"{file}: missing; copy the bundle again")
+    actual = sha256(file)
+    if actual != wanted:
+        raise BundleError(f"{file}: SHA-256 {actual[:12]}, manifest says {wanted[:12]}; copy the bundle again")
+
+
+def sha256(file: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _strict(file: Path, kind: Any) -> Any:
+    try:
+        return config.load_json(file, kind)
+    except AuscultError as error:
+        raise BundleError(f"{error}; copy the bundle again") from None
+
+
+def load_model(folder: Path) -> Model:
+    """The model of a folder that is not packed yet."""
+    if not (folder / MODEL).exists():
+        raise BundleError(f"{folder}: no {MODEL}; make it with export/to_onnx.py")
+    return config.load_json(folder / MODEL, Model)
+
+
+def save_machine(file: Path, machine: Machine) -> None:
+    """One machine as arrays; words and settings as JSON in an array of bytes."""
+    fields = {name: getattr(machine, name) for name in machine.__struct_fields__}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    settings = {name: value for name, value in fields.items() if name not in arrays}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_arrays(file, {**arrays, "settings": np.frombuffer(msgspec.json.encode(settings), np.uint8)})
+
+
+def load_machine(file: Path) -> Machine:
+    """What `save_machine` wrote."""
+    arrays = load_arrays(file)
+    try:
+        settings = msgspec.json.decode(arrays.pop("settings").tobytes())
+        scoring = msgspec.convert(settings.pop("scoring"), Scoring)
+        fields: dict[str, Any] = {**settings, **arrays, "scoring": scoring}
+        return Machine(**fields)
+    except (KeyError, TypeError, msgspec.MsgspecError) as error:
+        raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None
+
+
+def save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """An npz file, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+    partial.replace(file)
+
+
+def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file; nothing in it is ever executed."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{file}: {error}; copy the bundle again") from None
+
+
+def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None = None, commit: str = "") -> Manifest:
+    """Copy a model folder to `out` with a manifest: payload first, manifest last, then one rename."""
+    machines = sorted(file.stem for file in (source / MACHINES).glob("*.npz"))
+    if not machines:
+        raise BundleError(f"{source}: no machine is fitted yet; run calib/fit.py on it first")
+    if out.exists():
+        raise BundleError(f"{out}: already exists; give another path or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for name in _files(source):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, partial / name)
+        manifest = Manifest(
+            format=FORMAT,
+            version=__version__,
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            commit=commit,
+            model=load_model(source),
+            machines=machines,
+            accuracy=accuracy or {},
+            files={name: sha256(partial / name) for name in _files(partial)},
+        )
+        config.save_json(partial / MANIFEST, manifest)
+        partial.chmod(0o755)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def _files(folder: Path) -> list[str]:
+    """Payload of a bundle or model folder: the known kinds of file, not what a person left beside them."""
+    kinds = ("model.json", "*.onnx", "golden.npz", "machines/*.npz")
+    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))
