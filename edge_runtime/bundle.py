@@ -68,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machines: list[str]
     accuracy: dict[str, Accuracy]
     files: dict[str, str]  # path -> SHA-256
+    digest: str = ""  # SHA-256 of this manifest with an empty digest
 
 
 class Bundle:
@@ -115,6 +116,8 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{folder}: no {MANIFEST}: half-written or not a bundle; pack or copy it again")
     check_format(file)
     manifest = _strict(file, Manifest)
+    if manifest.digest != _digest(manifest):
+        raise BundleError(f"{file}: changed since it was packed; copy the bundle again")
     for name, wanted in manifest.files.items():
         _check_file(folder, name, wanted)
     for name in sorted(set(_files(folder)) - set(manifest.files)):
@@ -147,6 +150,10 @@ def _check_file(folder: Path, name: str, wanted: str) -> None:
     actual = sha256(file)
     if actual != wanted:
         raise BundleError(f"{file}: SHA-256 {actual[:12]}, manifest says {wanted[:12]}; copy the bundle again")
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(manifest, digest=""))).hexdigest()
 
 
 def sha256(file: Path) -> str:
@@ -233,6 +240,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
             accuracy=accuracy or {},
             files={name: sha256(partial / name) for name in _files(partial)},
         )
+        manifest = msgspec.structs.replace(manifest, digest=_digest(manifest))
         config.save_json(partial / MANIFEST, manifest)
         partial.chmod(0o755)
         partial.replace(out)

@@ -15,7 +15,7 @@ class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metric: Literal["cosine", "euclidean", "network"] = "cosine"  # "network": the graph's own output is the score
     whiten: bool = False  # by a Ledoit-Wolf covariance of the normal embeddings
     centroids: int = 16  # k-means centroids of the source clips; 0 keeps every clip. Target clips are always all kept
-    neighbours: int = 4  # references that a radius is measured over; 0 leaves distances as they are
+    neighbours: int = 0  # references that a radius is measured over; 0 leaves distances as they are
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,27 +37,27 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def score(outputs: dict[str, NDArray[np.float32]], machine: Machine) -> Doubles:
     """A network's outputs by name (embedding [windows, dimensions] or score [windows]) -> scores [windows].
 
-    min over references y of d(x, y) / radius(y): local-density normalisation, Wilkinghoff et al. (2025), eq. 1 in
-    its ratio form with K neighbours.
+    min over references y of d(x, y) / radius(y): local-density normalisation in its ratio form (Wilkinghoff et al.
+    2025); with radii of one, the distance to the nearest reference.
     """
     if machine.scoring.metric == "network":
         return np.asarray(outputs["score"], np.float64).reshape(-1)
-    points = project(
-        np.asarray(outputs["embedding"], np.float64), machine.scoring.metric, machine.mean, machine.whitening
-    )
+    points = project(outputs["embedding"], machine.scoring.metric, machine.mean, machine.whitening)
     distances = pairwise(points, machine.references.astype(np.float64), machine.scoring.metric)
-    return np.min(distances / machine.radii, axis=1)
+    nearest: Doubles = np.min(distances / machine.radii, axis=1)
+    return nearest
 
 
-def project(embeddings: Doubles, metric: str, mean: NDArray[np.floating], whitening: NDArray[np.floating]) -> Doubles:
+def project(
+    embeddings: NDArray[np.floating], metric: str, mean: NDArray[np.floating], whitening: NDArray[np.floating]
+) -> Doubles:
     """[n, dimensions] -> the space distances are measured in: whitened, then of unit length for the cosine."""
+    points = np.asarray(embeddings, np.float64)
     if mean.size:
-        embeddings = (embeddings - mean) @ whitening
-    return (
-        embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-        if metric == "cosine"
-        else embeddings
-    )
+        points = (points - mean) @ whitening
+    if metric == "cosine":
+        points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    return points
 
 
 def pairwise(points: Doubles, references: Doubles, metric: str) -> Doubles:
@@ -69,4 +69,5 @@ def pairwise(points: Doubles, references: Doubles, metric: str) -> Doubles:
     if metric == "cosine":
         return np.maximum(1.0 - inner, 0.0)
     squared = (points**2).sum(1)[:, None] + (references**2).sum(1)[None, :] - 2.0 * inner
-    return np.sqrt(np.maximum(squared, 0.0))
+    distances: Doubles = np.sqrt(np.maximum(squared, 0.0))
+    return distances

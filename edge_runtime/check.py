@@ -1,0 +1,79 @@
+"""Replay the bundle's golden clip on this device and name the first stage that differs.
+
+    python -m edge_runtime check BUNDLE
+
+Stages: hashes, input features, network outputs, score of each machine. Exit code 1 when one differs.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.backends import open_backend
+from edge_runtime.bundle import CPU, open_bundle
+from edge_runtime.cli import parser
+from edge_runtime.errors import BundleError
+from edge_runtime.features import compute
+from edge_runtime.scoring import score
+
+# Features differ by rounding alone (float64 FFTs of other processors: below 1e-13). INT8 kernels round each layer
+# in their own way: on processors with and without VNNI embeddings were seen to differ by up to 1 % of their length.
+FEATURE_TOLERANCE = 1e-3  # dB, or ratio to the largest magnitude
+FLOAT_TOLERANCE = 1e-4  # ratio to the length of the output
+INT8_TOLERANCE = 5e-2
+SCORE_TOLERANCE = {False: 1e-2, True: 1e-1}  # ratio to the machine's threshold; True for INT8
+
+
+class Stage(NamedTuple):
+    """One comparison: the difference found and the difference allowed."""
+
+    name: str
+    difference: float
+    tolerance: float
+
+
+def replay(folder: str | Path) -> Iterator[Stage]:
+    """Each stage in the order of the signal, as it is computed."""
+    bundle = open_bundle(folder)
+    golden = bundle.golden()
+    int8 = bundle.network is not None and bundle.network.name == CPU
+    if "sound" not in golden:
+        raise BundleError(f"{folder}: golden.npz holds no sound; pack the model again")
+    inputs = {name: compute(golden["sound"], spec) for name, spec in bundle.model.inputs.items()}
+    for name, spec in bundle.model.inputs.items():
+        scale = 1.0 if type(spec).__name__ == "LogMel" else float(np.abs(golden[f"input.{name}"]).max())
+        yield Stage(f"input {name}", _greatest(inputs[name], golden[f"input.{name}"]) / scale, FEATURE_TOLERANCE)
+    backend = open_backend(bundle.network)
+    outputs = backend.run({name: array[np.newaxis] for name, array in inputs.items()})
+    backend.close()
+    for name, array in outputs.items():
+        length = max(float(np.linalg.norm(golden[f"output.{name}"])), 1e-12)
+        difference = _greatest(array, golden[f"output.{name}"]) / length
+        yield Stage(f"output {name}", difference, INT8_TOLERANCE if int8 else FLOAT_TOLERANCE)
+    for name in bundle.machines:
+        machine = bundle.machine(name)
+        difference = _greatest(score(outputs, machine), golden[f"score.{name}"]) / max(abs(machine.threshold), 1e-12)
+        yield Stage(f"score of {name}", difference, SCORE_TOLERANCE[int8])
+
+
+def _greatest(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(found - wanted).max())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    arguments = parser(__doc__, "python -m edge_runtime check")
+    arguments.add_argument("bundle", type=Path)
+    folder = arguments.parse_args(argv).bundle
+    for stage in replay(folder):
+        if not stage.difference <= stage.tolerance:
+            print(f"{folder}: {stage.name} differs by {stage.difference:.2g}, {stage.tolerance:g} is allowed")
+            return 1
+        print(f"{stage.name}: differs by {stage.difference:.2g} of {stage.tolerance:g} allowed")
+    print(f"{folder}: as packed")
+    return 0
