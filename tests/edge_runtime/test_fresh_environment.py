@@ -1,0 +1,57 @@
+"""The device's part in an environment that has only what the device installs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, hum, write_wav
+
+FORBIDDEN = ["torch", "scipy", "librosa", "sklearn", "onnx", "matplotlib", "pandas", "lightning", "numba", "jinja2"]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """Python of a new environment with this project and its own dependencies, no extras."""
+    folder = tmp_path_factory.mktemp("fresh") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = [folder / "bin/pip", "install", "-q", "-c", ROOT / "constraints.txt", ROOT]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"pip cannot install here, is there a network? {done.stderr[-200:]}")
+    return folder / "bin/python"
+
+
+def run(python: Path, *command: str, cwd: Path) -> str:
+    done = subprocess.run([python, *command], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_imports_and_pulls_in_no_heavy_library(python, tmp_path):
+    code = """
+import importlib, json, pkgutil, sys, edge_runtime
+names = [m.name for m in pkgutil.walk_packages(edge_runtime.__path__, "edge_runtime.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps([names, sorted({module.split(".")[0] for module in sys.modules})]))
+"""
+    names, loaded = json.loads(run(python, "-c", code, cwd=tmp_path))
+    assert {"edge_runtime.source", "edge_runtime.backends.ort"} <= set(names)
+    assert not set(loaded) & set(FORBIDDEN)
+
+
+def test_none_of_the_heavy_libraries_is_installed(python, tmp_path):
+    code = f"import importlib.util; print([n for n in {FORBIDDEN} if importlib.util.find_spec(n)])"
+    assert run(python, "-c", code, cwd=tmp_path).strip() == "[]"
+
+
+def test_it_checks_a_bundle_and_scores_a_file(python, packed, tmp_path):
+    run(python, "-m", "edge_runtime", "check", str(packed), cwd=tmp_path)
+    file = write_wav(tmp_path / "hum.wav", hum(3.0, seed=9))
+    lines = run(python, "-m", "edge_runtime", "score", str(packed), "--machine", "fan_section_00", str(file), cwd=tmp_path)
+    scores = [json.loads(line)["score"] for line in lines.splitlines()]
+    assert len(scores) == 8 and all(isinstance(score, float) for score in scores)
