@@ -1,11 +1,13 @@
 """What every command of this project has in common.
 
-Exit codes: 0 done, 1 a check failed, 2 the user's mistake (one line on stderr, no traceback), 130 interrupted.
+Exit codes: 0 done, 1 a check failed, 2 the user's mistake (one line on stderr, no traceback), 130 interrupted,
+141 nobody reads stdout any more.
 Results go to stdout, progress to stderr.
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,9 +26,11 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `… | head`: the reader has what it wanted
+    except (
+        BrokenPipeError
+    ):  # the reader of stdout is gone: `… | head` has what it wanted, a listener must not look well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
 
 
 def parser(docstring: str | None, prog: str | None = None) -> argparse.ArgumentParser:

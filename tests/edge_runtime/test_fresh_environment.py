@@ -52,6 +52,8 @@ def test_none_of_the_heavy_libraries_is_installed(python, tmp_path):
 def test_it_checks_a_bundle_and_scores_a_file(python, packed, tmp_path):
     run(python, "-m", "edge_runtime", "check", str(packed), cwd=tmp_path)
     file = write_wav(tmp_path / "hum.wav", hum(3.0, seed=9))
-    lines = run(python, "-m", "edge_runtime", "score", str(packed), "--machine", "fan_section_00", str(file), cwd=tmp_path)
+    lines = run(
+        python, "-m", "edge_runtime", "score", str(packed), "--machine", "fan_section_00", str(file), cwd=tmp_path
+    )
     scores = [json.loads(line)["score"] for line in lines.splitlines()]
     assert len(scores) == 8 and all(isinstance(score, float) for score in scores)

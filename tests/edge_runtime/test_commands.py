@@ -1,0 +1,479 @@
+"""run, score and record as a user types them: what they tell, what they leave, what they refuse."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge_runtime import events
+from edge_runtime.__main__ import main
+from edge_runtime.alarm import AlarmSettings
+from edge_runtime.backends import open_backend
+from edge_runtime.bundle import open_bundle
+from edge_runtime.cli import run_command
+from edge_runtime.detector import Detector
+from edge_runtime.errors import ConfigError, DeviceError
+from edge_runtime.outputs.command import Command
+from edge_runtime.recorder import Recorder
+from edge_runtime.service import Service
+from edge_runtime.source import Block
+from tests.conftest import ROOT, SHORT, hum, write_wav
+from tests.edge_runtime.test_source import Microphone, pieces
+
+HOP = 8 * 512
+FAULT = 400.0  # Hz: another machine by far
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """What `main` sets for itself ends with the test."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+
+
+@pytest.fixture
+def type_in(capsys):
+    """Run a command in this process -> exit code, JSON lines of stdout, stderr."""
+
+    def typed(*words):
+        code = run_command(main, [str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    return typed
+
+
+def of(told, kind):
+    return [event for event in told if event["event"] == kind]
+
+
+def scores(told):
+    return [window["score"] for window in told]
+
+
+# run
+
+
+def test_run_tells_start_recording_windows_and_end(packed, tmp_path, type_in):
+    file = write_wav(tmp_path / "a.wav", hum(3, seed=9))
+    code, told, err = type_in("run", packed, "--machine", "fan_section_00", "--file", file)
+    count = (48_000 - SHORT) // HOP + 1
+    assert (code, err) == (0, "")
+    assert [event["event"] for event in told] == ["start", "recording", *["window"] * count, "end"]
+    start, recording, first, end = told[0], told[1], told[2], told[-1]
+    assert (start["machine"], start["threshold"], start["promise"]) == ("fan_section_00", 12.0, "made for a test")
+    assert (start["window_s"], start["hop_s"], start["source"]) == (1.024, 0.256, str(file))
+    assert recording == {"event": "recording", "at_s": 0.0, "source": str(file)}
+    assert (first["start_s"], first["end_s"], first["state"], first["faults"]) == (0.0, 1.024, "normal", [])
+    assert (end["seconds"], end["windows"], end["unfit"], end["lost_samples"], end["error"]) == (3.0, count, 0, 0, None)
+
+
+def test_the_clock_runs_on_over_files_and_no_window_spans_two(packed, tmp_path, type_in):
+    files = [write_wav(tmp_path / f"{name}.wav", hum(1.5, seed)) for seed, name in enumerate("ab")]
+    _, told, _ = type_in("run", packed, "--machine", "fan_section_00", "--file", *files)
+    assert [event["at_s"] for event in of(told, "recording")] == [0.0, 1.5]
+    assert [window["start_s"] for window in of(told, "window")] == [0.0, 0.256, 1.5, 1.756]
+    _, alone, _ = type_in("run", packed, "--machine", "fan_section_00", "--file", files[1])
+    assert scores(of(told, "window"))[2:] == scores(of(alone, "window"))
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """4 s of the machine, 4 s of another, 4 s of the machine."""
+    return write_wav(tmp_path / "faulty.wav", np.concatenate([hum(4, 1), hum(4, 2, pitch=FAULT), hum(4, 3)]))
+
+
+DELAYS = ("--on-delay", "1", "--off-delay", "1", "--machine", "fan_section_00")
+
+
+def test_a_fault_raises_the_alarm_after_the_delay_and_its_end_clears_it(packed, faulty, type_in):
+    _, told, _ = type_in("run", packed, "--file", faulty, *DELAYS)
+    (alarm,), (normal,) = of(told, "alarm"), of(told, "normal")
+    assert 4.0 < alarm["since_s"] <= 4.0 + 1.024 + 0.256  # a window that holds the fault, one hop of waiting
+    assert alarm["at_s"] - alarm["since_s"] == pytest.approx(1.024)  # the first whole hop at or after 1 s
+    assert 8.0 < normal["since_s"] <= 8.0 + 1.024 + 0.256
+    states = {window["end_s"]: window["state"] for window in of(told, "window")}
+    for at, state in states.items():
+        assert state == ("alarm" if alarm["at_s"] <= at < normal["at_s"] else "normal")
+    assert of(told, "end")[0]["alarms"] == 1
+
+
+def test_another_threshold_is_followed_and_promises_nothing(packed, faulty, type_in):
+    _, told, _ = type_in("run", packed, "--file", faulty, *DELAYS, "--threshold", "1e9")
+    assert of(told, "alarm") == []
+    assert (told[0]["threshold"], told[0]["promise"]) == (1e9, "set with --threshold, no rate promised")
+
+
+def test_events_go_to_a_file_and_words_to_stderr(packed, faulty, tmp_path, type_in):
+    code, told, err = type_in("run", packed, "--file", faulty, *DELAYS, "--events", tmp_path / "e.jsonl", "-v")
+    kept = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert (code, told) == (0, [])
+    assert len(err.splitlines()) == len(of(kept, "window"))
+    assert kept[-1]["event"] == "end"
+
+
+def test_run_ends_after_so_many_seconds_of_sound(packed, faulty, tmp_path, type_in):
+    _, told, _ = type_in("run", packed, "--file", faulty, *DELAYS, "--seconds", 2.5, "--save-audio", tmp_path / "s")
+    assert told[-1]["seconds"] == 2.5
+    assert soundfile.info(tmp_path / "s" / "000001.wav").frames == 40_000
+
+
+def test_silence_has_no_score_clipping_is_named_and_the_stream_goes_on(packed, tmp_path, type_in):
+    loud = np.clip(30 * hum(2, 1), -1, 1)
+    file = write_wav(tmp_path / "a.wav", np.concatenate([hum(2, 1), np.zeros(32_000, np.float32), loud, hum(2, 2)]))
+    _, told, _ = type_in("run", packed, "--file", file, "--machine", "fan_section_00")
+    silent = [window for window in of(told, "window") if "silence" in window["faults"]]
+    assert silent
+    assert all(window["score"] is None and window["decision"] is None for window in silent)
+    assert all(window["level_dbfs"] is None for window in silent)  # digital silence has no level, not the level 0
+    clipped = [window for window in of(told, "window") if "clipping" in window["faults"]]
+    assert clipped
+    assert all(window["score"] is not None for window in clipped)
+    assert max(window["clipped"] for window in clipped) > 0.5
+    assert (told[-1]["unfit"], told[-1]["seconds"]) == (len(silent), 8.0)
+    assert of(told, "window")[-1]["faults"] == []
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_scoring_what_was_saved_gives_the_scores_of_the_run(packed, tmp_path, type_in, rate):
+    files = [write_wav(tmp_path / f"{name}.wav", hum(3, seed, rate), rate) for seed, name in enumerate("ab")]
+    machine = ("--machine", "fan_section_00")
+    _, told, _ = type_in("run", packed, "--file", *files, *machine, "--save-audio", tmp_path / "saved")
+    _, again, _ = type_in("score", packed, tmp_path / "saved", *machine)
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["000001.wav", "000002.wav"]
+    assert scores(again) == scores(of(told, "window"))  # exactly: float32 is what the detector was fed
+
+
+def test_sigterm_ends_a_run_in_order(packed, tmp_path):
+    file = write_wav(tmp_path / "a.wav", hum(60))
+    words = [sys.executable, "-m", "edge_runtime", "run", packed, "--file", file, "--realtime", *DELAYS]
+    process = subprocess.Popen([*words, "--save-audio", tmp_path / "s"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    told = []
+    for line in process.stdout:
+        told.append(json.loads(line))
+        if told[-1]["event"] == "window" and len(of(told, "window")) == 1:
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert told[-1]["event"] == "end"
+    assert told[-1]["error"] is None
+    assert soundfile.info(tmp_path / "s" / "000001.wav").frames == round(told[-1]["seconds"] * 16_000)
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_a_file_needs_no_microphone_library_and_resampling_only_at_another_rate(packed, tmp_path, rate):
+    file = write_wav(tmp_path / "a.wav", hum(2, 0, rate), rate)
+    words = ["run", str(packed), "--file", str(file), "--machine", "fan_section_00"]
+    program = f"import sys; from edge_runtime.__main__ import main; main({words!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert ("soxr" in loaded) == (rate != 16_000)
+    assert loaded.isdisjoint({"sounddevice", "onnxruntime", "torch", "scipy", "sklearn", "librosa", "onnx", "yaml"})
+
+
+# A stream that breaks
+
+
+class Scripted:
+    """A source that gives these blocks and then, like a dead microphone, an error."""
+
+    name = "scripted"
+
+    def __init__(self, *blocks, error=None):
+        self.given, self.error, self.closed = blocks, error, False
+
+    def blocks(self):
+        yield from self.given
+        if self.error:
+            raise self.error
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def fan(packed):
+    bundle = open_bundle(packed)
+    return Detector(bundle.model, bundle.machine("fan_section_00"), open_backend(bundle.network))
+
+
+def listen(detector, source, recorder=None, outputs=()):
+    told = []
+    service = Service(detector, AlarmSettings(), told.append, outputs, recorder)
+    service.listen(source, threading.Event())
+    return told
+
+
+def test_no_window_spans_lost_samples_and_the_loss_is_told(fan, tmp_path):
+    sound, recorder = hum(3, seed=5), Recorder(tmp_path / "saved", 16_000)
+    blocks = [Block(sound[:24_000], new="mic"), Block(sound[24_000:], lost=800)]
+    told = listen(fan, Scripted(*blocks), recorder)
+    places = [(event.start_s, event.end_s) for event in told if isinstance(event, events.Window)]
+    assert [event for event in told if isinstance(event, events.Lost)] == [events.Lost(1.5, 800)]
+    assert [event.at_s for event in told if isinstance(event, events.Recording)] == [0.0, 1.55]
+    assert places == [(0.0, 1.024), (0.256, 1.28), (1.55, 2.574), (1.806, 2.83)]
+    assert told[-1] == events.End(3.0, 4, 0, 0, 800)
+    saved = [soundfile.read(tmp_path / "saved" / f"00000{n}.wav", dtype="float32")[0] for n in (1, 2)]
+    assert np.array_equal(saved[0], sound[:24_000])
+    assert np.array_equal(saved[1], sound[24_000:])
+
+
+def test_lost_time_does_not_count_towards_the_alarm(fan):
+    sound, told = hum(3.1, 2, pitch=FAULT), []
+    service = Service(fan, AlarmSettings(on_delay_s=1.9), told.append)
+    source = Scripted(Block(sound[:32_000], new="mic"), Block(sound[32_000:], lost=160_000))
+    service.listen(source, threading.Event())
+    assert [event.decision for event in told if isinstance(event, events.Window)] == [True] * 5
+    assert told[-1].alarms == 0  # heard above the threshold: 0.768 s before the gap, 1.024 s after it
+
+
+def test_a_microphone_that_dies_ends_the_run_with_its_error_told(fan):
+    told, source = [], Scripted(Block(hum(2), new="mic"), error=DeviceError("mic: dead"))
+    with pytest.raises(DeviceError):
+        Service(fan, AlarmSettings(), told.append).listen(source, threading.Event())
+    assert (told[-1].error, told[-1].windows, source.closed) == ("mic: dead", 4, True)
+
+
+def test_a_full_disk_is_reported_once_and_listening_goes_on(fan, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    blocks = [Block(hum(2), new="a"), Block(hum(2), new="b")]
+    told = listen(fan, Scripted(*blocks), Recorder(tmp_path / "file" / "folder", 16_000))
+    assert told[-1].windows == 8
+    assert capsys.readouterr().err.count("sound cannot be saved") == 1
+    log = events.Log(Path("/dev/full").open("w"))  # noqa: SIM115 - the log closes it
+    for event in told:
+        log(event)
+    assert capsys.readouterr().err.count("events cannot be written (No space left on device)") == 1
+    log.close()  # writes what is left, and fails quietly
+
+
+# The command on alarm
+
+
+KEEP = """#!/bin/sh
+echo "$AUSCULT_EVENT $AUSCULT_MACHINE $AUSCULT_SCORE" >> {folder}/told
+cat >> {folder}/stdin
+echo "from the command"
+"""
+
+
+def script(folder, text):
+    file = folder / "hook with a space.sh"
+    file.write_text(text.format(folder=folder))
+    file.chmod(0o755)
+    return f"'{file}'"
+
+
+def test_the_command_is_told_of_the_alarm_and_of_its_end(packed, faulty, tmp_path, type_in):
+    hook = script(tmp_path, KEEP)
+    code, told, _ = type_in("run", packed, "--file", faulty, *DELAYS, "--command", hook)
+    alarm, normal = of(told, "alarm")[0], of(told, "normal")[0]
+    assert code == 0
+    words = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
+    assert [(event, machine) for event, machine, _ in words] == [
+        ("alarm", "fan_section_00"),
+        ("normal", "fan_section_00"),
+    ]
+    assert [float(score) for *_, score in words] == [alarm["score"], normal["score"]]
+    assert [json.loads(line) for line in (tmp_path / "stdin").read_text().splitlines()] == [alarm, normal]
+
+
+ALARM = events.Alarm(2.0, 1.0, 3.5)
+
+
+def test_what_the_command_prints_does_not_mix_with_the_events(packed, faulty, tmp_path):
+    words = [sys.executable, "-m", "edge_runtime", "run", packed, "--file", faulty, *DELAYS]
+    done = subprocess.run([*words, "--command", script(tmp_path, KEEP)], cwd=ROOT, capture_output=True, text=True)
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "end"
+    assert done.stderr.splitlines() == ["from the command"] * 2
+
+
+def test_words_of_the_command_never_reach_a_shell(tmp_path):
+    touch = Command(f"touch '{tmp_path}/a b' '{tmp_path}/$(date);c'", "fan")
+    touch.send(ALARM)
+    touch.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["$(date);c", "a b"]
+
+
+def test_a_command_that_takes_long_delays_nothing(tmp_path):
+    slow = Command("sleep 0.5", "fan")
+    began = time.monotonic()
+    for _ in range(3):
+        slow.send(ALARM)
+    assert time.monotonic() - began < 0.1  # seconds
+    slow.close()
+    assert time.monotonic() - began >= 1.5  # all three were run
+
+
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path, capsys):
+    hook = script(tmp_path, "#!/bin/sh\nsleep 60 & echo $! > {folder}/child\nsleep 60\n")
+    hanging = Command(hook, "fan", timeout_s=0.5)
+    hanging.send(ALARM)
+    time.sleep(1.0)
+    hanging.close()
+    assert "killed after 0.5 s" in capsys.readouterr().err
+    child = int((tmp_path / "child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"  # ended
+
+
+def test_a_command_that_fails_is_reported(capsys):
+    failing = Command("false", "fan")
+    failing.send(ALARM)
+    failing.close()
+    assert "warning: --command false: exit code 1" in capsys.readouterr().err
+
+
+def test_a_command_that_reads_nothing_does_no_harm(capsys):
+    deaf = Command("true", "fan")
+    for _ in range(5):
+        deaf.send(ALARM)
+    deaf.close()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", ["", "'open quote", "no-such-program-here --x"])
+def test_a_command_that_cannot_be_run_is_refused_at_the_start(words):
+    with pytest.raises(ConfigError, match="--command"):
+        Command(words, "fan")
+
+
+# score
+
+
+def test_score_prints_a_line_for_every_window_of_every_file(packed, tmp_path, type_in):
+    write_wav(tmp_path / "d" / "b.wav", hum(1.5, 1))
+    write_wav(tmp_path / "d" / "a.wav", hum(2, 2))
+    code, told, _ = type_in("score", packed, tmp_path / "d", "--machine", "pump_section_00")
+    assert code == 0
+    assert [(line["file"][-5:], line["start_s"]) for line in told] == [
+        *[("a.wav", 0.256 * hop) for hop in range(4)],
+        *[("b.wav", 0.256 * hop) for hop in range(2)],
+    ]
+    assert {"end_s", "score", "decision", "level_dbfs", "clipped", "faults"} < told[0].keys()
+
+
+# record
+
+
+@pytest.fixture
+def microphone(monkeypatch):
+    """A microphone that gives 3.3 s of sound, with an overflow after 1.2 s, and then dies."""
+    sound = hum(3.3)
+    script = pieces(sound)
+    script[38] = (script[38][0], True)
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(script=[*script, "end"]))
+    return sound
+
+
+def test_record_makes_a_folder_of_whole_clips_none_of_which_spans_a_gap(microphone, tmp_path, type_in):
+    words = ("record", tmp_path / "out", "--device", "left", "--channel", 1, "--clip-seconds", 1)
+    code, _, err = type_in(*words, "--clips", 3)
+    clips = sorted((tmp_path / "out").rglob("*.*"))
+    assert code == 0
+    assert [str(clip.relative_to(tmp_path)) for clip in clips] == [f"out/normal/00000{n}.wav" for n in (1, 2, 3)]
+    after = 38 * 512
+    for clip, start in zip(clips, (0, after, after + 16_000), strict=True):
+        assert np.array_equal(soundfile.read(clip, dtype="float32")[0], microphone[start : start + 16_000])
+    assert "dBFS" in err
+    assert "3 clips" in err
+    assert "1 given up" in err
+
+
+def test_record_keeps_what_is_whole_when_the_microphone_dies(microphone, tmp_path, type_in):
+    code, _, err = type_in("record", tmp_path / "out", "--device", "left", "--clip-seconds", 1, "--seconds", 100)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("error: USB Audio: left: the stream has ended")
+    assert len(list((tmp_path / "out").rglob("*"))) == 4  # a folder and three clips, nothing half-written
+
+
+def test_record_numbers_on_when_it_appends_and_warns_of_silence(microphone, tmp_path, type_in):
+    words = ("record", tmp_path / "out", "--device", "left", "--clip-seconds", 1, "--seconds", 1)
+    assert type_in(*words, "--label", "anomaly")[0] == 0
+    code, _, err = type_in(*words, "--label", "anomaly")
+    assert code == 2
+    assert "already exists" in err
+    code, _, err = type_in(*words, "--label", "anomaly", "--append")
+    assert code == 0
+    assert "WARNING: silence" in err  # channel 0 of this microphone is dead
+    assert sorted(path.name for path in (tmp_path / "out" / "anomaly").iterdir()) == ["000001.wav", "000002.wav"]
+    write_wav(tmp_path / "slow" / "normal" / "000007.wav", hum(1, rate=8_000), 8_000)
+    assert "holds clips at 8000 Hz" in type_in("record", tmp_path / "slow", "--device", "left", "--append")[2]
+
+
+def test_devices_are_listed_with_the_default_marked(microphone, capsys):
+    assert main(["devices"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "*  1  USB Audio: left  2 channels  48000 Hz",
+        "   2  USB Audio: right  2 channels  48000 Hz",
+    ]
+    assert main(["devices", "--json"]) == 0
+    assert [found["index"] for found in json.loads(capsys.readouterr().out)] == [1, 2]
+
+
+# Bad input
+
+
+BAD = {
+    "no bundle": ("run NOWHERE --file GOOD", "NOWHERE: no such folder"),
+    "half-written bundle": ("run HALF --file GOOD", "half-written"),
+    "unknown machine": ("run BUNDLE --machine drill --file GOOD", "unknown machine drill; it knows fan_section_00"),
+    "no machine": ("score BUNDLE GOOD", "no --machine given"),
+    "events exist": ("run BUNDLE --machine fan_section_00 --file GOOD --events GOOD", "--events GOOD: already exists"),
+    "sound nowhere": (
+        "run BUNDLE --machine fan_section_00 --file GOOD --save-audio GOOD/s",
+        "--save-audio GOOD/s: Not",
+    ),
+    "events nowhere": ("run BUNDLE --machine fan_section_00 --file GOOD --events NOWHERE/e", "--events NOWHERE/e: No"),
+    "sound exists": ("run BUNDLE --machine fan_section_00 --file GOOD --save-audio DATA", "--save-audio DATA: already"),
+    "no device": ("run BUNDLE --machine fan_section_00 --device nobody", "nobody: no such microphone; there is 1 USB"),
+    "no device to record": ("record NOWHERE --device nobody", "nobody: no such microphone"),
+    "missing file": ("run BUNDLE --machine fan_section_00 --file NOWHERE", "NOWHERE: No such file"),
+    "empty file": ("run BUNDLE --machine fan_section_00 --file GOOD EMPTY", "EMPTY: an empty file"),
+    "truncated file": ("score BUNDLE --machine fan_section_00 GOOD CUT", "CUT: truncated"),
+    "short file": ("score BUNDLE --machine fan_section_00 GOOD SHORT", "0.500 s of sound, the window is 1.024 s"),
+    "short file to run": ("run BUNDLE --machine fan_section_00 --file SHORT", "0.500 s of sound"),
+    "no such command": ("run BUNDLE --machine fan_section_00 --file GOOD --command NOWHERE", "no such program"),
+    "negative delay": ("run BUNDLE --machine fan_section_00 --file GOOD --on-delay -1", "on_delay_s -1.0"),
+    "real time of a microphone": ("run BUNDLE --machine fan_section_00 --realtime", "use them with --file"),
+    "out exists": ("record DATA --device left", "OUT DATA: already exists"),
+    "too short to record": ("record NOWHERE --device left --seconds 3", "shorter than a clip of 10 s"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_exit_2_and_destroys_nothing(case, packed, tmp_path, type_in, microphone):
+    words, said = BAD[case]
+    data = tmp_path / "data"
+    good = write_wav(data / "good.wav", hum(2))
+    (data / "cut.wav").write_bytes(good.read_bytes()[:-100])
+    (data / "empty.wav").touch()
+    write_wav(data / "short.wav", hum(0.5))
+    shutil.copytree(packed, data / "half")
+    (data / "half" / "manifest.json").unlink()
+    places = {
+        "NOWHERE": data / "nowhere",
+        "HALF": data / "half",
+        "BUNDLE": packed,
+        "GOOD": good,
+        "EMPTY": data / "empty.wav",
+        "CUT": data / "cut.wav",
+        "SHORT": data / "short.wav",
+        "DATA": data,
+    }
+    before = {path: path.is_file() and path.read_bytes() for path in sorted(tmp_path.rglob("*"))}
+    for name, place in places.items():
+        words, said = (text.replace(name, str(place)) for text in (words, said))
+    code, told, err = type_in(*words.split())
+    assert (code, told) == (2, [])
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert said in err
+    assert {path: path.is_file() and path.read_bytes() for path in sorted(tmp_path.rglob("*"))} == before
