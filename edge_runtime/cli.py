@@ -26,9 +26,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except (
-        BrokenPipeError
-    ):  # the reader of stdout is gone: `… | head` has what it wanted, a listener must not look well
+    except BrokenPipeError:  # of `… | head`, or of a listener, which must not look well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 

@@ -33,7 +33,7 @@ class Resampler:
         """What was still inside; then it is as new."""
         if self._stream is None:
             return np.zeros(0, np.float32)
-        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        rest: Floats = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
         self._stream.clear()
         return rest
 
@@ -87,7 +87,7 @@ def _reaches_its_end(sound: soundfile.SoundFile) -> bool:
 
 
 def _said(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.removeprefix("Error : ").rstrip(". ")
+    return str(error.error_string).removeprefix("Error : ").rstrip(". ")
 
 
 def check_length(path: Path, rate: int, channel: int, shortest: int) -> None:
@@ -113,7 +113,8 @@ def read_blocks(path: Path, rate: int, channel: int, block_s: float) -> Iterator
 
 def _read(path: Path, sound: soundfile.SoundFile, frames: int) -> Floats:
     try:
-        return sound.read(frames, dtype="float32", always_2d=True)
+        samples: Floats = sound.read(frames, dtype="float32", always_2d=True)
+        return samples
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: damaged ({_said(error)}); copy it again") from None
 

@@ -207,7 +207,9 @@ def devices() -> list[Device]:
 def _find(portaudio: Any, device: str | None) -> dict[str, Any]:
     """By name, part of a name, or index; None is the default."""
     try:
-        return portaudio.query_devices(int(device) if device and device.isdecimal() else device, kind="input")
+        index = int(device) if device and device.isdecimal() else device
+        found: dict[str, Any] = portaudio.query_devices(index, kind="input")
+        return found
     except (ValueError, portaudio.PortAudioError) as error:
         several = "several microphones match" if "Multiple" in str(error) else "no such microphone"
         names = ", ".join(f"{found.index} {found.name}" for found in devices()) or "none"

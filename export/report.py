@@ -30,7 +30,19 @@ from export.page import charts, spectrogram, view, words
 from export.page.content import Estimate, Facts, Listening, Method, Page, Row, Spans, Spectrogram
 from export.page.runs import Run, outcome, parse, read_events
 
-__all__ = ["Estimate", "Facts", "Listening", "Method", "Page", "Row", "Spans", "Spectrogram", "outcome", "write_report"]
+__all__ = [
+    "Estimate",
+    "Facts",
+    "Listening",
+    "Method",
+    "Page",
+    "Row",
+    "Spans",
+    "Spectrogram",
+    "facts",
+    "outcome",
+    "write_report",
+]
 
 TEMPLATES = Path(__file__).resolve().parent / "page" / "templates"
 VERDICTS = {
@@ -141,9 +153,10 @@ def _sound(files: list[Path], channel: int, spec: LogMel, run: Run) -> Spectrogr
     return spectrogram.compute(list(zip(begins, sounds, strict=True)), spec)
 
 
-def _page(bundle: Bundle, listening: Listening, command: str) -> Page:
+def facts(bundle: Bundle, command: str) -> Facts:
+    """What a bundle says of itself, and the command that made the page."""
     manifest, model = bundle.manifest, bundle.model
-    facts = Facts(
+    return Facts(
         machines=len(bundle.machines),
         model=", ".join(dict.fromkeys([model.name, model.system])) + ("" if bundle.network else ", no network"),
         parameters=model.parameters or None,
@@ -155,8 +168,14 @@ def _page(bundle: Bundle, listening: Listening, command: str) -> Page:
         versions={"auscult": manifest.version},
         command=command,
     )
+
+
+def _page(bundle: Bundle, listening: Listening, command: str) -> Page:
     return Page(
-        title=f"Listening to {listening.machine}", facts=facts, table=_table(bundle, listening), listening=[listening]
+        title=f"Listening to {listening.machine}",
+        facts=facts(bundle, command),
+        table=_table(bundle, listening),
+        listening=[listening],
     )
 
 
