@@ -1,0 +1,114 @@
+"""A fitted model folder -> a bundle, which is all that a device needs.
+
+    python export/pack.py MODEL --accuracy accuracy.json --out BUNDLE
+    python export/pack.py MODEL --data DATA --out BUNDLE
+
+The bundle gets the networks, the machines, a golden clip to replay on the device, and a manifest with the measured
+accuracy: of the file that export/compare.py wrote, or measured now on DATA. Prints what is in it, and a warning for
+whatever is over its budget.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from calib.clips import index
+from calib.golden import write_golden
+from edge_runtime import bundle, config
+from edge_runtime.bundle import Accuracy, Manifest, Model
+from edge_runtime.cli import new_path, parser, run_command, say
+from edge_runtime.errors import BundleError, ConfigError
+from export.compare import Comparison, compare, hashes
+
+PARAMETERS = 5_400_000
+FLOPS = 1.6e9  # a window; a multiply-accumulate is two
+AUC_LOSS, SPEARMAN = 0.005, 0.98  # of INT8 against FP32
+
+
+def pack(folder: Path, out: Path, accuracy: Comparison | None = None) -> Manifest:
+    """Write a bundle from a model folder whose machines are fitted."""
+    if not any((folder / bundle.MACHINES).glob("*.npz")):
+        raise BundleError(f"{folder}: no machine is fitted yet; run calib/fit.py on it first")
+    if accuracy and accuracy.files != hashes(folder):
+        changed = sorted(set(accuracy.files.items()) ^ set(hashes(folder).items()))
+        raise ConfigError(
+            f"{folder}: {changed[0][0]} is not what the accuracy was measured with; run export/compare.py"
+        )
+    write_golden(folder)
+    return bundle.write_bundle(folder, out, accuracy.accuracy if accuracy else {}, commit())
+
+
+def commit() -> str:
+    """Of the code, with "-dirty" where files differ from it; "" outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def over_budget(model: Model, accuracy: dict[str, Accuracy]) -> Iterator[str]:
+    """What does not keep its budget, in words."""
+    if model.parameters > PARAMETERS:
+        yield f"{model.parameters:,} parameters, the budget is {PARAMETERS:,}"
+    if 2 * model.macs > FLOPS:
+        yield f"{2e-9 * model.macs:.2f} GFLOPs a window, the budget is {1e-9 * FLOPS:.2f}"
+    for name, figures in accuracy.items():
+        if figures.auc_fp32 is not None and figures.auc_fp32 - figures.auc > AUC_LOSS:
+            yield f"{name}: INT8 costs {figures.auc_fp32 - figures.auc:.4f} of AUC, the budget is {AUC_LOSS}"
+        if figures.spearman is not None and figures.spearman < SPEARMAN:
+            yield f"{name}: rank correlation of INT8 and FP32 scores {figures.spearman:.4f}, the budget is {SPEARMAN}"
+
+
+def _contents(out: Path, manifest: Manifest) -> str:
+    model = manifest.model
+    lines = [
+        f"{out}: {model.name} ({model.system}), format {manifest.format}, commit {manifest.commit or 'unknown'}",
+        f"window {model.window / model.sample_rate:.3f} s, hop {model.hop / model.sample_rate:.3f} s, "
+        f"{model.parameters:,} parameters, {2e-9 * model.macs:.3f} GFLOPs",
+    ]
+    lines += [f"  {(out / name).stat().st_size / 1024:9.1f} KiB  {name}" for name in manifest.files]
+    for name in manifest.machines:
+        machine = bundle.load_machine(out / bundle.MACHINES / f"{name}.npz")
+        lines.append(f"{name}: threshold {machine.threshold:.4g} ({machine.promise}){_measured(manifest, name)}")
+    return "\n".join(lines)
+
+
+def _measured(manifest: Manifest, name: str) -> str:
+    figures = manifest.accuracy.get(name)
+    return f", AUC {100 * figures.auc:.1f} %, pAUC {100 * figures.pauc:.1f} %" if figures else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    arguments = parser(__doc__)
+    arguments.add_argument("model", metavar="MODEL", type=Path, help="model folder that calib/fit.py has fitted")
+    arguments.add_argument("--out", metavar="BUNDLE", type=Path, required=True, help="folder to write, must not exist")
+    arguments.add_argument("--accuracy", metavar="FILE", type=Path, help="what export/compare.py wrote")
+    arguments.add_argument("--data", metavar="DATA", type=Path, help="measure on this data set instead")
+    options = arguments.parse_args(argv)
+    out = new_path(options.out)
+    bundle.load_model(options.model)
+    if options.accuracy and options.data:
+        raise ConfigError("give --accuracy FILE or --data DATA, not both")
+    accuracy = config.load_json(options.accuracy, Comparison) if options.accuracy else None
+    if options.data:
+        accuracy = compare(options.model, index(options.data))
+    if accuracy is None:
+        say("warning: nothing was measured; give --accuracy or --data, or the manifest says no accuracy")
+    manifest = pack(options.model, out, accuracy)
+    print(_contents(out, manifest))
+    for line in over_budget(manifest.model, manifest.accuracy):
+        say(f"warning: {line}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

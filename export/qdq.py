@@ -1,0 +1,191 @@
+"""Where an ONNX graph is quantized, in which of two forms, and whether a written file has that form.
+
+    cpu    U8S8: asymmetric uint8 activations, symmetric int8 weights; ReLUs and biases go into the integer kernels
+    trt    S8S8: symmetric int8, zero-points 0, biases in float, both inputs of residual additions quantized
+
+Only Conv, Gemm and MatMul with constant weights are quantized, each output channel of a weight with its own scale.
+The rest stays in float, and so do gates (the two products of squeeze-and-excitation). The weights of the cpu form use
+seven of their eight bits: the vector units of x86 without VNNI add pairs of products in 16 bits and would saturate.
+"""
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import msgspec
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import CalibrationDataReader, TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from edge_runtime.backends import Arrays
+
+Form = Literal["cpu", "trt"]
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+POOLED = ("ReduceMean", "GlobalAveragePool")
+CHUNK = 4  # windows whose tensors are held at a time
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Names of the nodes that take part."""
+
+    weighted: list[str]  # integer products
+    relus: list[str]  # right behind one, and its only reader
+    additions: list[str]  # of two activations
+
+
+class Graph:
+    """Who writes and who reads each tensor."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.nodes: list[NodeProto] = list(graph.node)
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.writer = {name: node for node in self.nodes for name in node.output}
+        self.readers: dict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.nodes:
+            for name in node.input:
+                self.readers[name].append(node)
+
+    def constant(self, names: Iterable[str]) -> bool:
+        """Whether all of these tensors are constants."""
+        return all(name in self.constants for name in names)
+
+    def gates(self) -> set[str]:
+        """Names of the nodes between a mean and the sigmoid that it feeds: squeeze-and-excitation."""
+        found: set[str] = set()
+        for node in self.nodes:
+            if node.op_type in ("Sigmoid", "HardSigmoid"):
+                found |= self._back_to_a_mean(node.input[0])
+        return found
+
+    def _back_to_a_mean(self, tensor: str) -> set[str]:
+        """Names of the nodes behind a tensor up to means over it; none if there is another way in."""
+        passed: set[str] = set()
+        waiting = [tensor]
+        while waiting:
+            name = waiting.pop()
+            node = self.writer.get(name)
+            if node is None and name not in self.constants:
+                return set()
+            if node is not None and node.op_type not in POOLED and node.name not in passed:
+                passed.add(node.name)
+                waiting += node.input
+        return passed
+
+
+def load(network: Path) -> ModelProto:
+    """An ONNX file with the shape of every tensor."""
+    return onnx.shape_inference.infer_shapes(onnx.load(network))
+
+
+def plan(model: ModelProto, in_float: Collection[str] = ()) -> Plan:
+    """Which nodes to quantize, less those named to stay in float."""
+    graph = Graph(model.graph)
+    left = graph.gates() | set(in_float)
+    weighted = [
+        node.name
+        for node in graph.nodes
+        if node.op_type in WEIGHTED and node.name not in left and graph.constant(node.input[1:])
+    ]
+    relus = [node.name for node in graph.nodes if node.op_type == "Relu" and _only_behind(node, weighted, graph)]
+    additions = [
+        node.name
+        for node in graph.nodes
+        if node.op_type == "Add" and not any(name in graph.constants for name in node.input)
+    ]
+    return Plan(weighted, relus, additions)
+
+
+def _only_behind(relu: NodeProto, weighted: list[str], graph: Graph) -> bool:
+    writer = graph.writer.get(relu.input[0])
+    return writer is not None and writer.name in weighted and len(graph.readers[relu.input[0]]) == 1
+
+
+def multiply_accumulates(model: ModelProto) -> dict[str, int]:
+    """Products of each weighted node, by name, for one window."""
+    graph = Graph(model.graph)
+    values = [*model.graph.value_info, *model.graph.output]
+    shapes = {value.name: [size.dim_value or 1 for size in value.type.tensor_type.shape.dim] for value in values}
+    found = {}
+    for node in graph.nodes:
+        if node.op_type in WEIGHTED and (weight := graph.constants.get(node.input[1])):
+            output = math.prod(shapes.get(node.output[0], [1]))
+            channels = shapes.get(node.output[0], [1])[1 if node.op_type == "Conv" else -1]
+            found[node.name] = output * math.prod(weight.dims) // max(channels, 1)
+    return found
+
+
+def float_share(model: ModelProto, chosen: Plan) -> float:
+    """The part of all multiply-accumulates that a plan leaves in float."""
+    operations = multiply_accumulates(model)
+    return 1.0 - sum(operations[name] for name in chosen.weighted) / sum(operations.values())
+
+
+class _Batches(CalibrationDataReader):
+    """A few batches for a calibrator of onnxruntime."""
+
+    def __init__(self, batches: list[Arrays]) -> None:
+        self._rest = iter(batches)
+
+    def get_next(self) -> Arrays | None:
+        return next(self._rest, None)
+
+
+def calibrate(network: Path, batches: Iterable[Arrays], percentile: float | None) -> TensorsData:
+    """The range of every activation: between two percentiles of its values, or (None) of all of them.
+
+    Ranges or histograms are added up over chunks, so that memory does not grow with the number of batches.
+    """
+    method = CalibrationMethod.MinMax if percentile is None else CalibrationMethod.Percentile
+    options = {"symmetric": False} if percentile is None else {"symmetric": False, "percentile": percentile}
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # it prints its progress
+        augmented = str(Path(folder) / "augmented.onnx")
+        calibrator = create_calibrator(
+            network,
+            [*WEIGHTED, "Relu", "Add"],
+            augmented_model_path=augmented,
+            calibrate_method=method,
+            extra_options=options,
+        )
+        chunk: list[Arrays] = []
+        for batch in batches:
+            chunk.append(batch)
+            if len(chunk) == CHUNK:
+                calibrator.collect_data(_Batches(chunk))
+                chunk = []
+        if chunk:
+            calibrator.collect_data(_Batches(chunk))
+        return calibrator.compute_data()
+
+
+def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out: Path) -> None:
+    """Write one quantized form of a network from `load`."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    trt = form == "trt"
+    quantizer = QDQQuantizer(
+        copy,
+        True,  # per channel
+        not trt,  # seven bits
+        QuantType.QInt8,
+        QuantType.QInt8 if trt else QuantType.QUInt8,
+        ranges,
+        chosen.weighted + (chosen.additions if trt else chosen.relus),
+        [],
+        [*WEIGHTED, "Add" if trt else "Relu"],
+        {
+            "ActivationSymmetric": trt,
+            "WeightSymmetric": True,
+            "QuantizeBias": not trt,
+            # An integer Conv of onnxruntime has integer results; a Gemm or MatMul need not, and the embedding is one.
+            "OpTypesToExcludeOutputQuantization": [*WEIGHTED, "Add"] if trt else ["Gemm", "MatMul"],
+        },
+    )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(out), False)

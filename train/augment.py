@@ -1,0 +1,48 @@
+"""Mixup, StatEx and FeatEx of paper 4: a clip's partner is its mirror image in the batch (Wilkinghoff, ICASSP 2024)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def mixup(
+    sound: NDArray[np.float32], labels: NDArray[np.float32], probability: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[B, samples], [B, C] -> both mixed with those of the partner, l ~ U(0, 1) to 1 - l, each row or not at all."""
+    drawn, mixed = rng.uniform(size=len(sound)), rng.uniform(size=len(sound)) < probability
+    share = np.where(mixed, drawn, 1.0).astype(np.float32)[:, np.newaxis]
+    rest = np.float32(1.0) - share
+    return share * sound + rest * sound[::-1], share * labels + rest * labels[::-1]
+
+
+def statex(stft: Tensor, labels: Tensor, probability: float) -> tuple[Tensor, Tensor]:
+    """[B, frames, bins], [B, C] -> spectrograms, some with their partner's statistics; labels [B, 3 C]."""
+    chosen = _choose(stft, probability)
+    return torch.where(chosen[:, None, None], exchange_statistics(stft), stft), exchange_labels(labels, chosen)
+
+
+def featex(embeddings: Tensor, labels: Tensor, probability: float) -> tuple[Tensor, Tensor]:
+    """[B, D] of one branch, [B, C] -> some rows are their partner's; labels [B, 3 C]."""
+    chosen = _choose(embeddings, probability)
+    return torch.where(chosen[:, None], embeddings.flip(0), embeddings), exchange_labels(labels, chosen)
+
+
+def exchange_statistics(stft: Tensor) -> Tensor:
+    """[B, frames, bins] -> every frame with the mean and deviation over frequency of the partner's frame."""
+    mean = stft.mean(dim=2, keepdim=True)
+    centred = stft - mean
+    deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
+    return centred * (deviation.flip(0) / deviation.clamp_min(1e-12)) + mean.flip(0)
+
+
+def exchange_labels(labels: Tensor, chosen: Tensor) -> Tensor:
+    """[B, C], [B] bool -> [B, 3 C]: (y, 0, 0) for a clip as it was, (0, y / 2, y' / 2) with what its partner gave."""
+    none = torch.zeros_like(labels)
+    plain = torch.cat([labels, none, none], dim=1)
+    exchanged = torch.cat([none, 0.5 * labels, 0.5 * labels.flip(0)], dim=1)
+    return torch.where(chosen[:, None], exchanged, plain)
+
+
+def _choose(rows: Tensor, probability: float) -> Tensor:
+    return torch.rand(len(rows), device=rows.device) < probability

@@ -1,0 +1,77 @@
+"""What every system has: settings, batches, a training objective."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+from torch import Tensor, nn
+
+from edge_runtime import features
+from edge_runtime.features import Stft
+from edge_runtime.scoring import Scoring
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How any network is trained."""
+
+    epochs: Annotated[int, Meta(ge=1)] = 10
+    batch: Annotated[int, Meta(ge=2)] = 64  # clips
+    learning_rate: float = 1e-3  # of Adam
+    l2: float = 1e-5  # times the sum of the squared weights of every layer, added to the loss
+    seed: int = 0  # of weights, order, offsets and augmentations
+    workers: Annotated[int, Meta(ge=0)] = 1  # processes that compute features; 0: the main one does
+    cache_mb: int = 1024  # MiB of sound held in memory; what is beyond is read from disk when it is needed
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"  # Lightning's names
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A YAML file in train/configs, less what the system adds."""
+
+    window_frames: Annotated[int, Meta(ge=5)] = 311  # frames of 1024 samples, 512 apart
+    hop_frames: Annotated[int, Meta(ge=1)] = 31  # between scores
+    scoring: Scoring = Scoring()
+    training: Training = Training()
+
+    one_machine_type: ClassVar[bool] = False  # whether a network of this system knows one machine type alone
+
+    @property
+    def window(self) -> int:
+        """Samples."""
+        return features.samples_of(self.window_frames, Stft())
+
+    @property
+    def hop(self) -> int:
+        """Samples."""
+        return self.hop_frames * features.STEP
+
+    def mixing(self) -> float:
+        """Probability that a clip's waveform is mixed with another's."""
+        return 0.0
+
+
+class SoundClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One class of training clips: a machine under one set of conditions."""
+
+    machine_type: str
+    section: str
+    attributes: str
+    domain: str | None
+
+
+class Batch(NamedTuple):
+    """Some clips, ready for a network."""
+
+    inputs: dict[str, Tensor]  # by name, [B, ...] float32
+    labels: Tensor  # [B, classes], each row sums to 1
+
+
+class Objective(nn.Module):
+    """A loss, and the weights that only training needs."""
+
+    def steps(self, network: nn.Module, batch: Batch) -> Iterator[Tensor]:
+        """The losses of a batch, often one: after each the weights take a step, and then the next is computed."""
+        raise NotImplementedError
+
+    def finish(self, network: nn.Module, batches: Iterable[Batch]) -> None:
+        """After the last epoch: set what is computed from all training clips at once. Most systems need nothing."""

@@ -1,0 +1,217 @@
+"""Train a network: one YAML file -> one run folder.
+
+    python train/run.py train/configs/featex.yaml --data DATA --out RUN
+    python train/run.py train/configs/featex.yaml --data DATA --out RUN --resume --epochs 20
+    python train/run.py train/configs/autoencoder.yaml --data DATA --out RUN --machine-type fan
+    python train/run.py train/configs/featex.yaml --data DATA --out RUN --set training.batch=32 --set statex=0.0
+
+DATA is any data set that calib/clips.py reads; its normal training clips are used. Every combination of machine,
+attributes and domain is a class. RUN gets config.yaml (all settings), model.json, classes.json, run.json (where it came
+from), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import msgspec
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from calib.clips import Clip, index
+from calib.fit import training_clips
+from edge_runtime import __version__, bundle, config, features
+from edge_runtime.cli import new_path, parser, run_command
+from edge_runtime.errors import ConfigError, DataError
+from train import data, loop, settings
+from train.models import SYSTEMS
+from train.models.base import Config, SoundClass
+
+CONFIG, CLASSES, ORIGIN = "config.yaml", "classes.json", "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and what it is."""
+
+    config: Config
+    model: bundle.Model
+    network: nn.Module  # in evaluation form, on the CPU: forward(**inputs) -> outputs by name
+    classes: list[SoundClass]
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a run came from."""
+
+    version: str  # of auscult
+    commit: str  # of the code; "" outside a checkout
+    data: str
+    clips: int
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open what the command wrote."""
+    folder = Path(folder)
+    for name in (CONFIG, bundle.MODEL, CLASSES, str(loop.CHECKPOINT)):
+        if not (folder / name).exists():
+            raise ConfigError(f"{folder}: no {name}; give a run folder of train/run.py, trained for an epoch or more")
+    chosen, model = settings.load(folder / CONFIG), bundle.load_model(folder)
+    if model.system != settings.system_of(chosen):
+        system = settings.system_of(chosen)
+        raise ConfigError(f"{folder}: {CONFIG} is of system {system}, {bundle.MODEL} of {model.system}; train it again")
+    network = SYSTEMS[model.system].Network(chosen, shapes(chosen))
+    try:
+        network.load_state_dict(_weights(folder / loop.CHECKPOINT))
+    except RuntimeError:
+        raise ConfigError(
+            f"{folder / loop.CHECKPOINT}: weights of another network than {CONFIG} describes ({model.system}, "
+            f"{chosen.window_frames} frames); train it again"
+        ) from None
+    return Run(chosen, model, network.eval(), config.load_json(folder / CLASSES, list[SoundClass]))
+
+
+def _weights(file: Path) -> dict[str, torch.Tensor]:
+    """The network's part of a checkpoint; nothing in the file is ever executed."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise ConfigError(f"{file}: not a checkpoint ({str(error).splitlines()[0]}); train it again") from None
+    return {name.removeprefix("network."): array for name, array in state.items() if name.startswith("network.")}
+
+
+def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:
+    """Shape of each input of one window, without the batch axis."""
+    specs = SYSTEMS[settings.system_of(chosen)].INPUTS
+    return {name: features.shape(spec, chosen.window) for name, spec in specs.items()}
+
+
+def describe(name: str, chosen: Config, network: nn.Module, clips: Sequence[Clip]) -> bundle.Model:
+    """What the network takes, gives and costs. Parameters are what is learned: no statistics, no covariances."""
+    system = settings.system_of(chosen)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        outputs = network.eval()(**{key: torch.zeros(1, *shape) for key, shape in shapes(chosen).items()})
+    network.train()
+    return bundle.Model(
+        name=name,
+        system=system,
+        inputs=SYSTEMS[system].INPUTS,
+        outputs={key: list(value.shape[1:]) for key, value in outputs.items()},
+        window=chosen.window,
+        hop=chosen.hop,
+        scoring=chosen.scoring,
+        parameters=sum(weights.numel() for weights in network.parameters()),
+        macs=counter.get_total_flops() // 2,
+        trained_on=sorted({clip.machine for clip in clips}),
+    )
+
+
+def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin: Origin, resume: bool = False) -> None:
+    """Train on clips into a run folder; with `resume`, go on where it stopped."""
+    torch.manual_seed(chosen.training.seed)
+    system = SYSTEMS[settings.system_of(chosen)]
+    classes = data.classes_of(clips)
+    network = system.Network(chosen, shapes(chosen))
+    objective = system.Objective(chosen, network, classes)
+    batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
+    if resume:
+        _check_same(folder, chosen, classes)
+    (folder / loop.CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+    settings.save(folder / CONFIG, chosen)
+    config.save_json(folder / CLASSES, classes)
+    config.save_json(folder / ORIGIN, origin)
+    config.save_json(folder / bundle.MODEL, describe(name, chosen, network, clips))
+    loop.fit(loop.Loop(network, objective, batches, chosen.training), every_clip, folder)
+
+
+def _check_same(folder: Path, chosen: Config, classes: Sequence[SoundClass]) -> None:
+    """A run may go on for more epochs, and in another way of reading clips; nothing else may differ."""
+    before = settings.load(folder / CONFIG)
+    free = {name: getattr(chosen.training, name) for name in ("epochs", "workers", "cache_mb")}
+    if chosen != msgspec.structs.replace(before, training=msgspec.structs.replace(before.training, **free)):
+        raise ConfigError(f"{folder / CONFIG}: other settings than those given; resume with {folder / CONFIG} itself")
+    if list(classes) != config.load_json(folder / CLASSES, list[SoundClass]):
+        raise ConfigError(f"{folder / CLASSES}: other classes than the clips have; resume with the same --data")
+
+
+def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[Clip]:
+    """The normal training clips of all machine types, or of one."""
+    machines: Sequence[str] = ()
+    if machine_type is not None:
+        known = index(root)
+        machines = sorted({clip.machine for clip in known if clip.machine_type == machine_type})
+        if not machines:
+            has = ", ".join(sorted({clip.machine_type for clip in known}))
+            raise DataError(f"{root}: no machine type {machine_type}; it has {has}")
+    clips = training_clips(root, machines)
+    types = sorted({clip.machine_type for clip in clips})
+    if chosen.one_machine_type and len(types) > 1:
+        raise ConfigError(
+            f"{root}: {', '.join(types)}, but one {settings.system_of(chosen)} is for one machine type; "
+            "choose it with --machine-type"
+        )
+    if len(clips) < 2:
+        raise DataError(f"{root}: {len(clips)} normal training clip; training needs two or more")
+    return clips
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(argv)
+    changes = [*options.set]
+    changes += [f"training.{key}={value}" for key in ("epochs", "seed") if (value := getattr(options, key)) is not None]
+    chosen = settings.load(options.config, changes)
+    folder = options.out if options.resume else new_path(options.out)
+    if options.resume and not (folder / CONFIG).exists():
+        raise ConfigError(f"--resume: {folder} is no run folder; leave --resume out to begin one")
+    clips = choose_clips(options.data, options.machine_type, chosen)
+    origin = Origin(__version__, commit(), str(options.data), len(clips))
+    name = bundle.load_model(folder).name if options.resume else options.config.stem
+    began = time.perf_counter()
+    train(name, chosen, clips, folder, origin, options.resume)
+    model = bundle.load_model(folder)
+    print(
+        f"{folder}: {name}, {model.parameters / 1e6:.2f} M parameters, {model.macs / 1e9:.2f} G multiply-accumulates; "
+        f"{chosen.training.epochs} epochs of {len(clips)} clips in {time.perf_counter() - began:.0f} s"
+    )
+    return 0
+
+
+def commit() -> str:
+    """Hash of the checkout that this code is, with a plus where it was changed; "" outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("config", type=Path, help="YAML file of a system, for example train/configs/featex.yaml")
+    arguments.add_argument("--data", type=Path, required=True, help="data set")
+    arguments.add_argument("--out", type=Path, required=True, help="run folder to write")
+    arguments.add_argument("--machine-type", help="train on the clips of this machine type only")
+    arguments.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting")
+    arguments.add_argument("--epochs", type=int, help="the same as --set training.epochs=N")
+    arguments.add_argument("--seed", type=int, help="the same as --set training.seed=N")
+    arguments.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    return arguments.parse_args(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
