@@ -81,7 +81,7 @@ def facts(given: Facts) -> list[tuple[str, str]]:
         "Cost": cost if given.macs else "",
         "Window, hop": _window(given),
         "Made": _moment(given.created),
-        "Commit": given.commit,
+        "Commit": given.commit[:12] + given.commit[40:],  # hash shortened, "-dirty" kept
         "Versions": ", ".join(f"{name} {version}" for name, version in given.versions.items()),
     }
     return [(name, said) for name, said in found.items() if said]
