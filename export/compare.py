@@ -7,12 +7,11 @@ MODEL is a model folder or a bundle. AUC and pAUC of each machine and their mean
     network, INT8    what the bundle listens with: model.cpu.onnx and the folder's machines (fitted here if it has none)
     network, FP32    model.onnx, with references of its own
     no network       time mean of the log-mel, whitened, nearest references
-    loudness alone   the level of the clip
+    loudness alone   how far the level of the clip is from that of normal clips
 with 95 % bootstrap intervals, and differences over the same resamples: where an interval holds 0, no difference is
 shown. Spearman: rank correlation of the FP32 and INT8 scores. The file of `--out` is what export/pack.py reads.
 """
 
-import math
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -25,8 +24,9 @@ from scipy.stats import spearmanr
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from calib import comparators
 from calib.bootstrap import Interval
-from calib.clips import Clip, check, index, load
+from calib.clips import Clip, check, index
 from calib.collect import Collected, collect
 from calib.fit import WITHOUT_NETWORK, fit_machine, score_clips
 from edge_runtime import bundle, config
@@ -116,7 +116,7 @@ def machine_scores(own: Collected, model: Model, who: list[str], machine: Machin
         kept = machine if system == (who[0] if who else NONE) else None
         fitted = kept or fit_machine(own.clips[0].machine, collected.select(train), scoring[system])
         scores[system] = score_clips(collected.select([_labelled(clip) for clip in own.clips]), fitted)
-    return {**scores, LOUDNESS: np.array([_level(clip, model.sample_rate) for clip in test.clips])}
+    return {**scores, LOUDNESS: comparators.loudness([clip for clip in own.clips if _normal(clip)], test.clips)}
 
 
 def _row(name: str, counts: tuple[int, int, int], drawn: dict[str, Drawn], spearman: float | None) -> Row:
@@ -185,12 +185,6 @@ def _normal(clip: Clip) -> bool:
 
 def _labelled(clip: Clip) -> bool:
     return clip.split == "test" and clip.label in ("normal", "anomaly")
-
-
-def _level(clip: Clip, sample_rate: int) -> float:
-    """Root mean square of a clip, dB re full scale."""
-    power = float(np.mean(load(clip, sample_rate=sample_rate).astype(np.float64) ** 2))
-    return 10.0 * math.log10(max(power, 1e-20))
 
 
 def _table(found: Comparison) -> str:

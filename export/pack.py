@@ -8,7 +8,6 @@ accuracy: of the file that export/compare.py wrote, or measured now on DATA. Pri
 whatever is over its budget.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from calib.checkout import commit
 from calib.clips import index
 from calib.golden import write_golden
 from edge_runtime import bundle, config
@@ -40,18 +40,6 @@ def pack(folder: Path, out: Path, accuracy: Comparison | None = None) -> Manifes
         )
     write_golden(folder)
     return bundle.write_bundle(folder, out, accuracy.accuracy if accuracy else {}, commit())
-
-
-def commit() -> str:
-    """Of the code, with "-dirty" where files differ from it; "" outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
-    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def over_budget(model: Model, accuracy: dict[str, Accuracy]) -> Iterator[str]:

@@ -23,12 +23,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from calib import metrics, official
-from calib.clips import Clip, check, index, load, select
+from calib import comparators, metrics, official
+from calib.clips import Clip, check, index, select
 from calib.collect import Collected, collect
 from calib.fit import WITHOUT_NETWORK, fit_machines, score_clips, training_clips
 from calib.truth import Section
-from edge_runtime import quality
 from edge_runtime.backends import Arrays
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
@@ -85,8 +84,10 @@ def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
         own = found.machine(machine)
         scores = score_clips(own, machines[machine])
         write(out, own.clips, scores, machines[machine])
-        levels = np.array([_level(clip) for clip in own.clips])
-        beside = {NO_NETWORK: score_clips(_without_network(own), without[machine]), LOUDNESS: levels}
+        beside = {
+            NO_NETWORK: score_clips(_without_network(own), without[machine]),
+            LOUDNESS: comparators.loudness(normal.machine(machine).clips, own.clips),
+        }
         rows += compare(own.clips, {name: scores, **beside})
     return rows
 
@@ -142,11 +143,6 @@ def table(rows: Sequence[Row]) -> str:
 
 def _without_network(collected: Collected) -> Collected:
     return dataclasses.replace(collected, outputs={"embedding": collected.mel})
-
-
-def _level(clip: Clip) -> float:
-    level = quality.judge(load(clip)).level_dbfs
-    return -200.0 if level is None else level
 
 
 def _official_name(clip: Clip) -> str:

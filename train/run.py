@@ -11,7 +11,6 @@ from), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from calib.checkout import commit
 from calib.clips import Clip, index
 from calib.fit import training_clips
 from edge_runtime import __version__, bundle, config, features
@@ -183,21 +183,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{chosen.training.epochs} epochs of {len(clips)} clips in {time.perf_counter() - began:.0f} s"
     )
     return 0
-
-
-def commit() -> str:
-    """Hash of the checkout that this code is, with a plus where it was changed; "" outside a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return found.stdout.strip()
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
