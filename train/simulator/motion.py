@@ -5,13 +5,11 @@ size of the blocks in which it is made.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import lfilter
 
-if TYPE_CHECKING:
-    from train.simulator.conditions import Conditions
+from train.simulator.setting import Conditions
 
 RATE = 16_000  # samples per second
 STEP = 128  # samples between control points (8 ms)
@@ -90,7 +88,7 @@ class Stretch:
 class Motion:
     """Speed and load of one machine under one set of conditions."""
 
-    def __init__(self, nominal_hz: float, cycle_s: float, conditions: "Conditions", rng: np.random.Generator):
+    def __init__(self, nominal_hz: float, cycle_s: float, conditions: Conditions, rng: np.random.Generator):
         c, children = conditions, rng.spawn(4)
         self.speed = [Wander(c.drift, 1.5, children[0]), Wander(c.speed_wander, c.wander_s, children[1], limit=2)]
         self.load = [Wander(0.06, 2.0, children[2]), Wander(c.load_wander, c.wander_s, children[3], limit=2)]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.simulator.conditions import Conditions
 from train.simulator.faults import Fault, fault_voices
 from train.simulator.machine import Machine
 from train.simulator.mixer import BLOCK, Mixer
@@ -14,6 +13,7 @@ from train.simulator.motion import RATE, STEP, Motion
 from train.simulator.parts import machine_voices, parts
 from train.simulator.place import place_voices
 from train.simulator.responses import LEAD
+from train.simulator.setting import Conditions
 from train.simulator.severity import severity
 
 ONSET_S = 0.25  # a fault fades in over this time
