@@ -32,8 +32,9 @@ from export.demo_report import Heard, Result, table, write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("fan", "pump", "gearbox", "bearing")
+ON_DELAY_S = 10.0  # seconds above the threshold before the alarm
 STREAM_S, FAULT_AT_S = 300.0, 150.0  # seconds of each simulated stream, and when its fault begins
-STEPS = 250  # gradient steps that the demo's network is trained for, whatever the number of clips
+SEEN = 3200  # clips that the demo's network is shown, however few there are of them
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -109,8 +110,8 @@ def window_frames(clips: list[Clip]) -> int:
 
 
 def epochs(clips: int) -> int:
-    """As many as give the network its gradient steps; at least 5, at most 100."""
-    return min(max(round(STEPS * 16 / clips), 5), 100)
+    """As many as show the network its clips; at least 5, at most 100."""
+    return min(max(round(SEEN / clips), 5), 100)
 
 
 def simulated_streams(data: Path, out: Path) -> list[Stream]:
@@ -145,7 +146,7 @@ def listen(stream: Stream, out: Path) -> Heard:
     events.parent.mkdir(exist_ok=True)
     step(
         *("-m", "edge_runtime", "run", out / "bundle", "--machine", stream.machine, "--events", events),
-        *("--file", *stream.files),
+        *("--on-delay", ON_DELAY_S, "--file", *stream.files),
     )
     return Heard.from_events(stream.machine, [str(file) for file in stream.files], stream.fault_at_s, events)
 

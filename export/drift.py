@@ -16,8 +16,10 @@ from calib.fit import fit_machines, score_clips
 from edge_runtime.backends import Arrays, Backend, open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.features import Doubles
+from edge_runtime.scoring import project
 from export import data
 
+EMPTY = np.zeros(0)
 TIMES = 30  # runs that the quickest is taken of
 
 
@@ -26,55 +28,63 @@ class Drift(msgspec.Struct, frozen=True):
 
     kilobytes: int
     milliseconds: float  # a window, one thread
-    cosine_median: float  # of the embeddings with those of FP32
-    cosine_least: float
+    cosine: float  # median, of the embeddings (or scores) with those of FP32
+    noise: float  # variance of what moved, relative to the spread of normal sound
     spearman: float | None  # of the scores with those of FP32, mean over machines; None: too few clips
 
 
 def measure(
-    reference: Path, forms: Mapping[str, Path], model: Model, fitted: list[Clip], held: list[Clip]
+    fp32: Path, forms: Mapping[str, Path], model: Model, fitted: list[Clip], held: list[Clip]
 ) -> dict[str, Drift]:
-    """Each network on clips held back, under references of the clips that are fitted; the reference is "fp32"."""
-    files = {"fp32": reference, **forms}
+    """Each network on clips held back, under references of the clips that are fitted; FP32 is "fp32"."""
+    files = {"fp32": fp32, **forms}
     backends = {who: open_backend(file) for who, file in files.items()}
     heard = collect([*fitted, *held], model, data.Several(backends))
     new = np.arange(len(fitted) + len(held)) >= len(fitted)
     window = next(data.first_windows(held, model))
     truth = data.part(heard, "fp32")
-    scores = _scores(truth, model, new)
+    back = truth.select(new)
+    owners = [back.clips[clip].machine for clip in back.clip]
+    scores, reference_points = _scores(truth, model, new), points(back.outputs, model)
     found = {}
     for who, file in files.items():
         own = data.part(heard, who)
-        cosines = _cosines(truth.select(new), own.select(new))
+        own_points = points(own.select(new).outputs, model)
         found[who] = Drift(
             kilobytes=file.stat().st_size // 1024,
             milliseconds=1e3 * _seconds(backends[who], window),
-            cosine_median=float(np.median(cosines)),
-            cosine_least=float(np.min(cosines)),
+            cosine=float(np.median(_cosines(reference_points, own_points))),
+            noise=noise(reference_points, own_points, owners),
             spearman=_agreement(scores, _scores(own, model, new)),
         )
     return found
 
 
-def moved(reference: Sequence[Arrays], found: Sequence[Arrays]) -> float:
-    """Mean over windows and outputs of 1 - cosine; of a single score, half the square of its relative change."""
-    turns = []
-    for ours, theirs in zip(reference, found, strict=True):
-        for name, array in ours.items():
-            a, b = array.ravel().astype(np.float64), theirs[name].ravel().astype(np.float64)
-            turns.append(1.0 - cosine(a, b) if a.size > 1 else 0.5 * float((b / a - 1.0).item()) ** 2)
-    return float(np.mean(turns))
+def points(outputs: Arrays, model: Model) -> Doubles:
+    """What is scored of a network's outputs: embeddings [windows, dimensions], of unit length for the cosine."""
+    if model.scoring.metric == "network":
+        return outputs["score"].reshape(-1, 1).astype(np.float64)
+    return project(outputs["embedding"].astype(np.float64), model.scoring.metric, EMPTY, EMPTY)
 
 
-def cosine(a: Doubles, b: Doubles) -> float:
-    """[dimensions] x 2 -> cosine of their angle."""
-    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))
+def noise(reference: Doubles, found: Doubles, machines: Sequence[str]) -> float:
+    """[windows, dimensions] x 2, machine of each -> variance of what moved, relative to the spread of normal sound.
+
+    A shift that all windows share is no noise: references are fitted with the network that listens. The spread is the
+    variance within machines, which is what scores come from.
+    """
+    moved = found - reference
+    groups = [reference[[name == other for other in machines]] for name in sorted(set(machines))]
+    if len(groups) == len(reference):
+        groups = [reference]
+    within = sum(float(np.sum((group - group.mean(axis=0)) ** 2)) for group in groups)
+    spread = within / max(len(reference) - len(groups), 1)
+    return float(np.sum((moved - moved.mean(axis=0)) ** 2)) / max(len(moved) - 1, 1) / max(spread, 1e-30)
 
 
-def _cosines(ours: Collected, theirs: Collected) -> list[float]:
-    name = "embedding" if "embedding" in ours.outputs else next(iter(ours.outputs))
-    pairs = zip(ours.outputs[name].astype(np.float64), theirs.outputs[name].astype(np.float64), strict=True)
-    return [cosine(a.ravel(), b.ravel()) for a, b in pairs]
+def _cosines(ours: Doubles, theirs: Doubles) -> Doubles:
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return np.sum(ours * theirs, axis=1) / np.maximum(lengths, 1e-12)
 
 
 def _scores(heard: Collected, model: Model, new: NDArray[np.bool_]) -> dict[str, Doubles]:

@@ -20,7 +20,8 @@ def faults(file: Path, form: Form) -> list[str]:
         if node.op_type in WEIGHTED:
             found += _weights(node, graph, node.name in gated)
         if form == "trt" and node.op_type == "Add" and not any(name in graph.constants for name in node.input):
-            found += [f"{node.name}: adds {name} without Q/DQ" for name in node.input if not _dequantizer(name, graph)]
+            quantized = [name for name in node.input if _dequantizer(name, graph)]
+            found += [f"{node.name}: only {quantized[0]} is quantized of what it adds"] if len(quantized) == 1 else []
     return found
 
 

@@ -1,7 +1,7 @@
 """Where an ONNX graph is quantized, in which of two forms, and whether a written file has that form.
 
     cpu    U8S8: asymmetric uint8 activations, symmetric int8 weights; ReLUs and biases go into the integer kernels
-    trt    S8S8: symmetric int8, zero-points 0, biases in float, both inputs of residual additions quantized
+    trt    S8S8: symmetric int8, zero-points 0, biases in float, residual additions with both inputs quantized
 
 Only Conv, Gemm and MatMul with constant weights are quantized, each output channel of a weight with its own scale.
 The rest stays in float, and so do gates (the two products of squeeze-and-excitation). The weights of the cpu form use
@@ -36,8 +36,12 @@ class Plan(msgspec.Struct, frozen=True):
     """Names of the nodes that take part."""
 
     weighted: list[str]  # integer products
-    relus: list[str]  # right behind one, and its only reader
-    additions: list[str]  # of two activations
+    relus: list[str]  # right behind one, and its only reader; cpu form alone
+    additions: list[str]  # of two activations; trt form alone
+
+    def nodes(self, form: Form) -> list[str]:
+        """Those that can be left in float one by one."""
+        return self.weighted + (self.additions if form == "trt" else [])
 
 
 class Graph:
@@ -97,7 +101,7 @@ def plan(model: ModelProto, in_float: Collection[str] = ()) -> Plan:
     additions = [
         node.name
         for node in graph.nodes
-        if node.op_type == "Add" and not any(name in graph.constants for name in node.input)
+        if node.op_type == "Add" and node.name not in left and not any(name in graph.constants for name in node.input)
     ]
     return Plan(weighted, relus, additions)
 
@@ -108,23 +112,24 @@ def _only_behind(relu: NodeProto, weighted: list[str], graph: Graph) -> bool:
 
 
 def multiply_accumulates(model: ModelProto) -> dict[str, int]:
-    """Products of each weighted node, by name, for one window."""
-    graph = Graph(model.graph)
-    values = [*model.graph.value_info, *model.graph.output]
+    """Products of each Conv, Gemm and MatMul, by name, for one window."""
+    one = ModelProto()
+    one.CopyFrom(model)
+    del one.graph.value_info[:]
+    for value in one.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    one = onnx.shape_inference.infer_shapes(one, data_prop=True)
+    graph = Graph(one.graph)
+    values = [*one.graph.input, *one.graph.value_info, *one.graph.output]
     shapes = {value.name: [size.dim_value or 1 for size in value.type.tensor_type.shape.dim] for value in values}
+    shapes |= {name: list(tensor.dims) for name, tensor in graph.constants.items()}
     found = {}
     for node in graph.nodes:
-        if node.op_type in WEIGHTED and (weight := graph.constants.get(node.input[1])):
-            output = math.prod(shapes.get(node.output[0], [1]))
-            channels = shapes.get(node.output[0], [1])[1 if node.op_type == "Conv" else -1]
-            found[node.name] = output * math.prod(weight.dims) // max(channels, 1)
+        if node.op_type in WEIGHTED:
+            data, weight, output = (shapes[name] for name in (*node.input[:2], node.output[0]))
+            each = math.prod(weight[1:]) if node.op_type == "Conv" else data[-1]  # products of one number of the output
+            found[node.name] = math.prod(output) * each
     return found
-
-
-def float_share(model: ModelProto, chosen: Plan) -> float:
-    """The part of all multiply-accumulates that a plan leaves in float."""
-    operations = multiply_accumulates(model)
-    return 1.0 - sum(operations[name] for name in chosen.weighted) / sum(operations.values())
 
 
 class _Batches(CalibrationDataReader):
@@ -169,6 +174,10 @@ def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out:
     copy = ModelProto()
     copy.CopyFrom(model)
     trt = form == "trt"
+    names = chosen.weighted + (chosen.additions if trt else chosen.relus)
+    if not names:  # which the quantizer would take for all
+        onnx.save(copy, out)
+        return
     quantizer = QDQQuantizer(
         copy,
         True,  # per channel
@@ -176,7 +185,7 @@ def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out:
         QuantType.QInt8,
         QuantType.QInt8 if trt else QuantType.QUInt8,
         ranges,
-        chosen.weighted + (chosen.additions if trt else chosen.relus),
+        names,
         [],
         [*WEIGHTED, "Add" if trt else "Relu"],
         {
@@ -188,4 +197,22 @@ def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out:
         },
     )
     quantizer.quantize_model()
+    _spare(quantizer.model.model, names)
     quantizer.model.save_model_to_file(str(out), False)
+
+
+def _spare(model: ModelProto, names: Collection[str]) -> None:
+    """Let nodes in float read what others read quantized; the quantizer gives every reader of a tensor the same.
+
+    The result of an integer node stays as it is: it exists in integers only.
+    """
+    graph = Graph(model.graph)
+    for node in graph.nodes:
+        quantize = graph.writer.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantize is None or ((writer := graph.writer.get(quantize.input[0])) and writer.name in names):
+            continue
+        for reader in graph.readers[node.output[0]]:
+            if reader.name not in names:
+                for place, name in enumerate(reader.input):
+                    if name == node.output[0]:
+                        reader.input[place] = quantize.input[0]

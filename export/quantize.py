@@ -5,37 +5,50 @@
 
 Writes model.cpu.onnx (U8S8, for onnxruntime) and model.trt.onnx (S8S8 with explicit Q/DQ, for TensorRT);
 `export/qdq.py` says what is quantized. Normal training clips of all machines and domains give the range of every
-activation. Then each layer is quantized by itself: those that turn the embedding most stay in float, up to a share of
-all operations. Prints sizes, speed on one thread, and the drift on normal clips that nothing was chosen on: cosines of
-the embeddings and the rank correlation of the scores.
+activation. Then each layer is quantized by itself, and those that blur the embeddings most stay in float until what is
+left is little against the spread of normal sound, or they take too great a share of all operations. Prints sizes, speed
+on one thread, and the drift on normal clips that nothing was chosen on: cosine and noise of the embeddings, and the
+rank correlation of the scores.
 """
 
+import os
 import sys
 from collections.abc import Sequence
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import numpy as np
+from onnx import ModelProto
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from calib.clips import Clip, check
 from edge_runtime import bundle
-from edge_runtime.backends import Arrays, open_backend
+from edge_runtime.backends import open_backend
 from edge_runtime.cli import parser, run_command
 from edge_runtime.errors import BundleError, ConfigError, DataError
+from edge_runtime.features import Doubles
 from export import data, qdq
-from export.drift import Drift, measure, moved
+from export.drift import Drift, measure, noise, points
 from export.lint import faults
 
 CLIPS = 100
-PERCENTILE = 99.99  # of an activation's values; with all of them, rare peaks take the steps from the rest
-FLOAT_SHARE = 0.3  # of all operations
-TRIED = 16  # windows that each layer is tried on
-HARMLESS = 1e-4  # 1 - cosine; a layer that turns the embedding less is quantized in any case
+PERCENTILE = 99.999  # of an activation's values: the rarest peaks take the steps from the rest
+NOISE = 0.005  # variance, relative to the spread of normal sound: 0.01 costs up to a point of AUC
+FLOAT_SHARE = 0.5  # of all operations
+TRIED = 24  # windows that each layer is tried on
+LEAST_COST = 0.01  # of all operations: what a node costs in float beyond its own
 FILES: dict[qdq.Form, str] = {"cpu": bundle.CPU, "trt": bundle.TRT}
+
+
+class InFloat(msgspec.Struct, frozen=True):
+    """What a form leaves in float."""
+
+    nodes: list[str]  # of those that could be quantized
+    share: float  # of all operations, with those that could not
 
 
 class Quantized(msgspec.Struct, frozen=True):
@@ -43,8 +56,7 @@ class Quantized(msgspec.Struct, frozen=True):
 
     calibration_clips: int
     held_back_clips: int
-    in_float: list[str]  # layers, the most sensitive first
-    float_share: float  # of all operations, gates included
+    in_float: dict[str, InFloat]  # by form
     forms: dict[str, Drift]  # "fp32", "cpu", "trt"
 
 
@@ -53,27 +65,35 @@ def quantize(
     clips: list[Clip],
     count: int = CLIPS,
     percentile: float | None = PERCENTILE,
+    limit: float = NOISE,
     share: float = FLOAT_SHARE,
 ) -> Quantized:
     """Write both forms into a model folder, or none."""
-    model, network = bundle.load_model(folder), qdq.load(folder / bundle.FP32)
+    model = bundle.load_model(folder)
     chosen, held = split(clips, count)
     check(chosen + held)
     ranges = qdq.calibrate(folder / bundle.FP32, data.first_windows(chosen, model), percentile)
     with TemporaryDirectory(prefix=".quantize-", dir=folder) as temporary:
-        tried = list(islice(data.first_windows(chosen, model), TRIED))
-        in_float = sensitive(folder / bundle.FP32, ranges, tried, share, Path(temporary) / "tried.onnx")
-        plan = qdq.plan(network, in_float)
+        trial = Trial(folder, chosen[:TRIED], Path(temporary) / "tried.onnx")
         files: dict[str, Path] = {}
+        left: dict[str, InFloat] = {}
         for form, name in FILES.items():
+            plan = qdq.plan(trial.network, trial.in_float(ranges, form, limit, share))
             file = files[form] = Path(temporary) / name
-            qdq.write(network, plan, ranges, form, file)
+            qdq.write(trial.network, plan, ranges, form, file)
             if wrong := faults(file, form):
                 raise RuntimeError(f"{name}: {'; '.join(wrong[:3])}")
+            left[form] = _in_float(trial.network, plan, form)
         forms = measure(folder / bundle.FP32, files, model, chosen, held)
         for file in files.values():
             file.replace(folder / file.name)
-    return Quantized(len(chosen), len(held), in_float, qdq.float_share(network, plan), forms)
+    return Quantized(len(chosen), len(held), left, forms)
+
+
+def _in_float(network: ModelProto, plan: qdq.Plan, form: qdq.Form) -> InFloat:
+    whole, operations = qdq.plan(network), qdq.multiply_accumulates(network)
+    names = [name for name in whole.nodes(form) if name not in plan.nodes(form)]
+    return InFloat(names, 1.0 - sum(operations[name] for name in plan.weighted) / sum(operations.values()))
 
 
 def split(clips: list[Clip], count: int) -> tuple[list[Clip], list[Clip]]:
@@ -86,44 +106,57 @@ def split(clips: list[Clip], count: int) -> tuple[list[Clip], list[Clip]]:
     return chosen, data.spread((clip for clip in normal if clip not in taken), CLIPS)
 
 
-def sensitive(fp32: Path, ranges: qdq.TensorsData, tried: list[Arrays], share: float, file: Path) -> list[str]:
-    """Names of the layers to keep in float: the most harmful first, as long as they fit into the share.
+class Trial:
+    """Windows that a network is tried on, one layer quantized at a time."""
 
-    Each is quantized by itself in the trt form, whose activations behind a ReLU have a bit less than the other's.
-    """
-    network = qdq.load(fp32)
-    operations = qdq.multiply_accumulates(network)
-    room = share * sum(operations.values())
-    reference = _outputs(fp32, tried)
-    harm, kept = {}, []
-    for layer in qdq.plan(network).weighted:
-        qdq.write(network, qdq.Plan([layer], [], []), ranges, "trt", file)
-        harm[layer] = moved(reference, _outputs(file, tried))
-        file.unlink()
-    for layer in sorted(harm, key=lambda layer: -harm[layer]):
-        if harm[layer] > HARMLESS and operations[layer] <= room:
-            kept.append(layer)
-            room -= operations[layer]
-    return kept
+    def __init__(self, folder: Path, clips: list[Clip], scratch: Path) -> None:
+        self.model, self.network = bundle.load_model(folder), qdq.load(folder / bundle.FP32)
+        self.machines = [clip.machine for clip in clips]
+        self._windows, self._file = list(data.first_windows(clips, self.model)), scratch
+        self._reference = self._points(folder / bundle.FP32)
 
+    def in_float(self, ranges: qdq.TensorsData, form: qdq.Form, limit: float, share: float) -> list[str]:
+        """Names of the nodes to keep in float, so that the noise of the rest adds up to less than the limit.
 
-def _outputs(network: Path, tried: list[Arrays]) -> list[Arrays]:
-    backend = open_backend(network)
-    return [backend.run(inputs) for inputs in tried]
+        Those that give most noise for what they cost in float come first, as long as they fit into the share.
+        """
+        every, operations = qdq.plan(self.network).nodes(form), qdq.multiply_accumulates(self.network)
+        total = sum(operations.values())
+        costs = {name: operations.get(name, 0) / total for name in every}
+        noises = {name: self._noise(ranges, form, set(every) - {name}) for name in every}
+        kept, rest = [], sum(noises.values())
+        for name in sorted(every, key=lambda name: -noises[name] / (costs[name] + LEAST_COST)):
+            if rest > limit and costs[name] <= share:
+                kept.append(name)
+                rest, share = rest - noises[name], share - costs[name]
+        return kept
+
+    def _noise(self, ranges: qdq.TensorsData, form: qdq.Form, others: set[str]) -> float:
+        qdq.write(self.network, qdq.plan(self.network, others), ranges, form, self._file)
+        found = noise(self._reference, self._points(self._file), self.machines)
+        self._file.unlink()
+        return found
+
+    def _points(self, file: Path) -> Doubles:
+        backend = open_backend(file)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a backend runs on the thread that calls it
+            outputs = list(pool.map(backend.run, self._windows))
+        return np.concatenate([points(output, self.model) for output in outputs])
 
 
 def _report(made: Quantized) -> str:
     fp32 = made.forms["fp32"]
-    lines = [
-        f"{made.calibration_clips} clips to calibrate, {made.held_back_clips} held back; "
-        f"{made.float_share:.1%} of all operations in float: gates, {', '.join(made.in_float)}".rstrip(", "),
-        f"{'form':5}{'KiB':>8}{'ms':>8}{'speed':>8}{'cosine':>9}{'least':>9}{'rank':>9}",
-    ]
+    lines = [f"{made.calibration_clips} clips to calibrate, {made.held_back_clips} held back"]
+    for form, left in made.in_float.items():
+        lines.append(
+            f"{form}: {left.share:.1%} of all operations in float: gates, {', '.join(left.nodes)}".rstrip(", ")
+        )
+    lines.append(f"{'form':5}{'KiB':>8}{'ms':>8}{'speed':>8}{'cosine':>9}{'noise':>9}{'rank':>9}")
     for form, drift in made.forms.items():
         rank = "-" if drift.spearman is None else f"{drift.spearman:.4f}"
         lines.append(
             f"{form:5}{drift.kilobytes:8}{drift.milliseconds:8.2f}{fp32.milliseconds / drift.milliseconds:8.2f}"
-            f"{drift.cosine_median:9.5f}{drift.cosine_least:9.5f}{rank:>9}"
+            f"{drift.cosine:9.5f}{drift.noise:9.5f}{rank:>9}"
         )
     return "\n".join(lines)
 
@@ -138,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--percentile", type=float, default=PERCENTILE, help=f"of activations (default {PERCENTILE}; 100: all of them)"
     )
     arguments.add_argument(
+        "--noise", type=float, default=NOISE, help=f"variance allowed, of that of normal sound (default {NOISE})"
+    )
+    arguments.add_argument(
         "--float-share", type=float, default=FLOAT_SHARE, help=f"of operations, 0 to 1 (default {FLOAT_SHARE})"
     )
     arguments.add_argument("--json", action="store_true", help="the same as JSON")
@@ -147,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse(options.model)
     percentile = None if options.percentile == 100.0 else options.percentile
     with data.opened(options, bundle.load_model(options.model)) as clips:
-        made = quantize(options.model, clips, options.clips, percentile, options.float_share)
+        made = quantize(options.model, clips, options.clips, percentile, options.noise, options.float_share)
     print(msgspec.json.encode(made).decode() if options.json else _report(made))
     return 0
 

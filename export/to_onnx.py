@@ -158,7 +158,7 @@ def compare(network: nn.Module, folder: Path, clips: list[Clip]) -> Equality:
     if set(ours.outputs) != set(theirs.outputs):
         raise ValueError(f"the graph gives {sorted(theirs.outputs)}, the network {sorted(ours.outputs)}")
     differences = {name: difference(ours.outputs[name], theirs.outputs[name]) for name in ours.outputs}
-    return Equality(len(found.clip), differences, *_decisions(ours, theirs, model))
+    return Equality(len(found.clip), differences, *decisions(ours, theirs, model))
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -169,7 +169,7 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
 
 
-def _decisions(ours: Collected, theirs: Collected, model: Model) -> tuple[int, list[str], int]:
+def decisions(ours: Collected, theirs: Collected, model: Model) -> tuple[int, list[str], int]:
     """Fit each machine to torch's outputs: (windows decided, clips decided otherwise, windows on the threshold)."""
     decided, changed, ties = 0, set(), 0
     machines = fit_machines(_fittable(ours), model.scoring)

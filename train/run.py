@@ -11,6 +11,7 @@ from), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from pathlib import Path
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+# Threads that wait must sleep, not spin: on two cores they would take the time of the workers that compute features.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import msgspec
 import torch
