@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVICE_VENV = .venv-device-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export OPENBLAS_NUM_THREADS = 1
 
 .PHONY: demo test verify lint format test-device install clean
 

@@ -1,6 +1,9 @@
 """What several tests share: sound, small bundles, and where the real recordings lie."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: small products stall on more threads
 
 import numpy as np
 import pytest

@@ -31,7 +31,6 @@ from calib.truth import Section
 from edge_runtime.backends import Arrays
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
-from edge_runtime.scoring import Machine
 from train.run import Run, load_run
 
 LOUDNESS, NO_NETWORK = "loudness alone", "without a network"
@@ -83,7 +82,7 @@ def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
     for machine in found.machines:
         own = found.machine(machine)
         scores = score_clips(own, machines[machine])
-        write(out, own.clips, scores, machines[machine])
+        write(out, own.clips, scores, machines[machine].threshold)
         beside = {
             NO_NETWORK: score_clips(_without_network(own), without[machine]),
             LOUDNESS: comparators.loudness(normal.machine(machine).clips, own.clips),
@@ -92,11 +91,11 @@ def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
     return rows
 
 
-def write(out: Path, clips: Sequence[Clip], scores: np.ndarray, machine: Machine) -> None:
+def write(out: Path, clips: Sequence[Clip], scores: np.ndarray, threshold: float) -> None:
     """The official score and decision files of one machine."""
     out.mkdir(parents=True, exist_ok=True)
     names = [_official_name(clip) for clip in clips]
-    for kind, values in ((official.SCORES, scores), (official.DECISIONS, scores > machine.threshold)):
+    for kind, values in ((official.SCORES, scores), (official.DECISIONS, scores > threshold)):
         file = out / official.file_name(kind, clips[0].machine_type, clips[0].section)
         official.write_scores(file, zip(names, values, strict=True))
 

@@ -82,6 +82,8 @@ def test_what_the_folder_listens_with_is_scored_by_its_own_machines(fitted, clip
     for before, after in zip(compared.machines, found.machines, strict=True):
         assert after.systems[compare.INT8] != before.systems[compare.INT8]
         assert after.systems[compare.FP32] == before.systems[compare.FP32]
+        changed = after.systems[compare.INT8].auc.value - after.systems[compare.FP32].auc.value
+        assert after.int8_change.auc.value == pytest.approx(changed) and changed < -0.1
 
 
 def test_a_folder_without_a_network_is_compared_with_loudness(clips, tmp_path):

@@ -1,4 +1,4 @@
-"""A network as ONNX: equal to torch, or not there at all. About 10 s."""
+"""A network as ONNX: equal to torch, or not there at all. About 15 s."""
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
 from edge_runtime.scoring import Scoring
 from export import data, to_onnx
+from tests.conftest import ROOT
 from tests.export.conftest import MODEL
 
 
@@ -57,6 +58,20 @@ def test_a_graph_of_other_weights_is_refused_and_leaves_nothing(network, clips, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_both_the_outputs_and_the_decisions_must_be_equal():
+    same = to_onnx.Equality(10, {"embedding": 0.9e-4, "score": 0.9e-4}, decisions=10, changed=[], ties=1)
+    assert same.equal
+    assert not msgspec.structs.replace(same, differences={"embedding": 1.1e-4, "score": 0.0}).equal
+    assert not msgspec.structs.replace(same, changed=["00.wav"]).equal
+
+
+def test_embeddings_are_compared_at_unit_length_and_scores_relatively():
+    ours, theirs = np.array([[3.0, 4.0], [0.6, 0.8]]), np.array([[3.0, 4.0], [0.6, 0.8 + 1e-3]])
+    assert to_onnx.difference(ours, 2 * ours) == pytest.approx(0.0, abs=1e-12)
+    assert to_onnx.difference(ours, theirs) == pytest.approx(0.48e-3, rel=1e-2)  # along the unit vector's normal
+    assert to_onnx.difference(np.array([100.0, 1.0]), np.array([100.0, 1.5])) == pytest.approx(5e-3)
+
+
 def test_an_error_while_writing_leaves_nothing(network, clips, tmp_path):
     def fail(network, model, file):
         file.write_bytes(b"half")
@@ -86,6 +101,20 @@ def test_only_a_window_on_the_threshold_may_be_decided_otherwise(clips):
 def test_without_two_training_clips_of_a_machine_nothing_is_exported(network, clips, tmp_path):
     with pytest.raises(DataError, match="two normal training clips"):
         to_onnx.export(network, MODEL, [clip for clip in clips if clip.split == "test"], tmp_path / "model")
+
+
+def test_a_run_becomes_a_model_folder(clips, tmp_path, capsys):
+    from train.run import main as train
+
+    data_set, run, out = (str(path) for path in (clips[0].path.parents[3], tmp_path / "run", tmp_path / "model"))
+    small = ["--set", "window_frames=31", "--set", "training.epochs=1", "--set", "training.workers=0"]
+    words = [str(ROOT / "train/configs/autoencoder.yaml"), "--machine-type", "fan", "--data", data_set, "--out", run]
+    assert run_command(train, [*words, *small]) == 0
+    assert run_command(to_onnx.main, [run, "--data", data_set, "--out", out]) == 0
+    said = capsys.readouterr()
+    assert "parameters 267,928" in said.out and "GFLOPs" in said.out
+    assert "0 clips decided otherwise" in said.err
+    assert set(bundle.load_model(tmp_path / "model").outputs) == {"score", "embedding"}
 
 
 def test_the_export_command_refuses_in_one_line(exported, clips, tmp_path, capsys):

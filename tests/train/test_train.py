@@ -129,7 +129,7 @@ def test_a_run_folder_says_what_was_trained(trained):
 def test_a_resumed_run_equals_an_unbroken_one(trained, recordings, tmp_path):
     part = train(tmp_path / "part", recordings, "--epochs", "2")
     assert not same(part, trained)
-    train(part, recordings, "--epochs", "4", "--resume")
+    train(part, recordings, "--epochs", "4", "--resume", "--set", "training.workers=1")
     assert losses(part) == losses(trained)
     assert same(part, trained)
 
@@ -167,6 +167,32 @@ def test_batches_do_not_depend_on_the_number_of_workers(recordings):
 
 def test_batches_do_not_depend_on_what_is_held_in_memory(recordings):
     assert equal(loader(recordings, workers=0), loader(recordings, workers=0, cache_mb=0))
+
+
+def test_no_more_sound_is_held_in_memory_than_allowed(recordings):
+    clips = select(index(recordings), split="train")
+    one = 2 * len(data.load(clips[0]))  # bytes: 16 bits a sample
+    assert [len(data.Sounds(clips, 1000, limit)._held) for limit in (0, one - 1, 3 * one, 99 * one)] == [0, 0, 3, 16]
+
+
+def test_every_batch_of_every_epoch_and_seed_has_a_seed_of_its_own():
+    seeds = []
+    for seed in (0, 1):
+        draws = data.Draws(10, 4, seed, shuffle=True)
+        for epoch in (0, 1):
+            draws.set_epoch(epoch)
+            assert list(draws) == list(draws)
+            assert sorted(place for _, places in draws for place in places) == list(range(10))
+            seeds += [own for own, _ in draws]
+    assert len(set(seeds)) == len(seeds) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("clips", "batch", "sizes"), [(2, 64, [2]), (3, 2, [3]), (65, 64, [33, 32]), (9, 4, [3, 3, 3])]
+)
+def test_no_batch_holds_a_single_clip(clips, batch, sizes):
+    draws = data.Draws(clips, batch, 0, shuffle=True)
+    assert [len(places) for _, places in draws] == sizes and len(draws) == len(sizes)
 
 
 def test_every_epoch_draws_anew_and_holds_every_clip_once(recordings):
@@ -304,6 +330,13 @@ def test_evaluation_writes_official_files_that_give_its_table(trained, recording
         for domain in ("source", "target"):
             assert row["auc"][domain] == pytest.approx(values[machine, "AUC", domain], abs=1e-12)
     assert "already exists" in error(capsys, evaluate.main, trained, "--data", recordings, "--out", out)
+
+
+def test_a_clip_above_the_threshold_is_an_anomaly(tmp_path):
+    clips = [Clip(Path(f"{n}.wav"), "fan", "section_00", "test", None, None, "") for n in "abc"]
+    evaluate.write(tmp_path, clips, np.array([0.1, 0.5, 0.9]), threshold=0.5)
+    assert (tmp_path / "decision_result_fan_section_00_test.csv").read_text() == "a.wav,0\nb.wav,0\nc.wav,1\n"
+    assert (tmp_path / "anomaly_score_fan_section_00_test.csv").read_text() == "a.wav,0.1\nb.wav,0.5\nc.wav,0.9\n"
 
 
 def test_an_autoencoder_is_trained_scored_and_whitened(recordings, tmp_path, capsys):
