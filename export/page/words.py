@@ -112,7 +112,8 @@ def alarms(page: Page) -> str:
     false = count(sum(run.false_alarms or 0 for run in known), "false alarm") + " before the fault."
     if not times:
         return f"No alarm followed the fault{' in any stream' if len(known) > 1 else ''}; {false}"
-    after = f"{times[0]:.1f} s" if len(times) == 1 else f"{times[0]:.1f} to {times[-1]:.1f} s"
+    first, last = f"{times[0]:.1f}", f"{times[-1]:.1f}"
+    after = f"{first} s" if first == last else f"{first} to {last} s"
     where = f" in {len(times)} of {len(known)} streams" if len(known) > 1 else ""
     return f"An alarm followed the fault{where}, after {after}; {false}"
 
