@@ -39,7 +39,7 @@ format: $(VENV)/installed
 test-device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
 	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic]' pytest pytest-timeout hypothesis
-	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -m "not verify"
+	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "not verify"
 
 install: $(VENV)/installed
 
