@@ -30,6 +30,7 @@ from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.features import Doubles, LogMel
 from edge_runtime.scoring import Machine, Scoring, score
 
+SILENT_DB = -99.0  # of the loudest band; the floor of the log-mel is -100
 WITHOUT_NETWORK = Scoring(metric="euclidean", whiten=True, centroids=0, neighbours=4)
 
 
@@ -65,6 +66,7 @@ def fit_machine(
         outputs = {output: array[held] for output, array in collected.outputs.items()}
         return score(outputs, machine(fit, 0.0, "", np.zeros(0)))
 
+    _refuse_silence(collected)
     scores = thresholds.held_out_scores(collected.clip, fit_and_score, seed)
     limit, promise = thresholds.threshold(scores, len(collected.clips), rate)
     return machine(np.ones(len(collected.clip), bool), limit, promise, scores)
@@ -75,6 +77,14 @@ def fit_machines(
 ) -> dict[str, Machine]:
     """Normal training clips of several machines -> each machine by name."""
     return {name: fit_machine(name, collected.machine(name), scoring, seed, rate) for name in collected.machines}
+
+
+def _refuse_silence(collected: Collected) -> None:
+    """Digital silence among the normal clips would make every sound an anomaly, and silence healthy."""
+    silent = np.flatnonzero(collected.mel.max(axis=1) <= SILENT_DB)
+    if silent.size:
+        path = collected.clips[collected.clip[silent[0]]].path
+        raise DataError(f"{path}: holds a window of digital silence, which is no machine's sound; remove the clip")
 
 
 def score_clips(collected: Collected, machine: Machine) -> Doubles:
@@ -130,27 +140,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--data", type=Path, required=True, help="data set, or a folder of `edge_runtime record`")
     arguments.add_argument("--out", type=Path, help="bundle to write (only with --no-network)")
     arguments.add_argument("--machine", action="append", default=[], help="only this machine; may be repeated")
-    arguments.add_argument("--window-frames", type=int, default=311, help="of --no-network (default 311: 9.984 s)")
-    arguments.add_argument("--hop-frames", type=int, default=31, help="of --no-network (default 31: 0.992 s)")
+    arguments.add_argument("--window-frames", type=int, help="of --no-network (default 311: 9.984 s)")
+    arguments.add_argument("--hop-frames", type=int, help="of --no-network (default 31: 0.992 s)")
     arguments.add_argument(
         "--rate", type=float, default=thresholds.FALSE_ALARM_RATE, help="false alarms per normal window"
     )
     arguments.add_argument("--seed", type=int, default=0, help="of folds and k-means")
     options = arguments.parse_args(argv)
-    if options.no_network == (options.model is not None) or options.no_network != (options.out is not None):
-        raise ConfigError("give either MODEL, or --no-network with --out BUNDLE")
-    if not 0.0 < options.rate < 1.0:
-        raise ConfigError(f"--rate {options.rate}: give a ratio between 0 and 1, such as 0.01")
-    if min(options.window_frames, options.hop_frames) < 1:
-        raise ConfigError("--window-frames and --hop-frames are whole numbers of at least 1")
+    _check(options)
     if options.no_network:
         machines = _fit_bundle(options)
     else:
-        bundle.load_model(options.model)
         machines = fit_folder(options.model, training_clips(options.data, options.machine), options.rate, options.seed)
     for name, machine in machines.items():
         print(f"{name}: {len(machine.references)} references, threshold {machine.threshold:.4g} ({machine.promise})")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.no_network == (options.model is not None) or options.no_network != (options.out is not None):
+        raise ConfigError("give either MODEL, or --no-network with --out BUNDLE")
+    if not options.no_network and (options.window_frames or options.hop_frames):
+        raise ConfigError("--window-frames and --hop-frames are for --no-network; a network brings its own")
+    if not 0.0 < options.rate < 1.0:
+        raise ConfigError(f"--rate {options.rate}: give a ratio between 0 and 1, such as 0.01")
+    if options.seed < 0:
+        raise ConfigError(f"--seed {options.seed}: give a whole number of 0 or more")
+    if options.no_network:
+        _window(options)
+    elif (options.model / bundle.MANIFEST).exists():
+        raise ConfigError(f"{options.model}: a bundle, which never changes once packed; give its model folder")
+    else:
+        bundle.load_model(options.model)
+
+
+def _window(options: argparse.Namespace) -> tuple[int, int]:
+    """Frames of a window and of a hop."""
+    window, hop = (311 if options.window_frames is None else options.window_frames), options.hop_frames
+    hop = min(31, window) if hop is None else hop
+    if not 1 <= hop <= window:
+        raise ConfigError(
+            f"--window-frames {window} --hop-frames {hop}: give whole numbers, at least 1, and a hop within the window"
+        )
+    return window, hop
 
 
 def _fit_bundle(options: argparse.Namespace) -> dict[str, Machine]:
@@ -158,7 +190,7 @@ def _fit_bundle(options: argparse.Namespace) -> dict[str, Machine]:
     clips = training_clips(options.data, options.machine)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        config.save_json(folder / bundle.MODEL, without_network(options.window_frames, options.hop_frames))
+        config.save_json(folder / bundle.MODEL, without_network(*_window(options)))
         machines = fit_folder(folder, clips, options.rate, options.seed)
         bundle.write_bundle(folder, out)
     return machines

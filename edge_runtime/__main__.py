@@ -73,7 +73,7 @@ def _score_options(command: argparse.ArgumentParser) -> None:
 def _bundle_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", metavar="BUNDLE")
     command.add_argument("--machine", metavar="NAME", help="which machine of the bundle (the only one)")
-    command.add_argument("--threshold", type=float, metavar="X", help="instead of the bundle's; nothing is promised")
+    command.add_argument("--threshold", type=_finite, metavar="X", help="instead of the bundle's; nothing is promised")
     command.add_argument("--channel", type=int, default=0, metavar="N", help="which channel, counted from 0 (0)")
 
 
@@ -93,6 +93,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not (math.isfinite(value) and value > 0.0):
         raise argparse.ArgumentTypeError(f"{text}: wanted a number above 0")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: wanted a number")
     return value
 
 

@@ -1,12 +1,12 @@
 """Decisions of single windows -> the state that people see, in stream time; pure, no clock and no I/O."""
 
-import math
 from typing import Literal
 
 import msgspec
 
 from edge_runtime.errors import ConfigError
 
+LONGEST_S = 604_800.0  # seconds of the longest delay
 State = Literal["normal", "alarm"]
 
 
@@ -19,8 +19,8 @@ class AlarmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0.0):
-                raise ConfigError(f"{name} {value}: a delay is a number of seconds, 0 or more")
+            if not 0.0 <= value <= LONGEST_S:
+                raise ConfigError(f"{name} {value}: a delay is a number of seconds, 0 to {LONGEST_S:.0f} (a week)")
 
 
 class Change(msgspec.Struct, frozen=True):

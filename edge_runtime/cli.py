@@ -6,6 +6,7 @@ Results go to stdout, progress to stderr.
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from edge_runtime.errors import AuscultError, ConfigError
 
+# A place that the user named and that cannot be used; any other system error is a bug.
+PLACES = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC}
 Main = Callable[[Sequence[str] | None], int]
 
 
@@ -24,11 +27,16 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
     except AuscultError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # of `… | head`, or of a listener, which must not look well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in PLACES:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; give a path that can be used", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser(docstring: str | None, prog: str | None = None) -> argparse.ArgumentParser:

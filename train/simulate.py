@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stream(options: argparse.Namespace) -> Recording:
     if (options.like is None) == (options.kind is None):
         raise ConfigError("--stream: give either --like OUT/dev_data/KIND or --kind KIND")
+    if not -100.0 <= options.severity <= 100.0:
+        raise ConfigError(f"--severity {options.severity}: give decibels between -100 and 100; 3 is plain to hear")
     if options.like:
         machine = machine_like(options.like, options.section)
     else:

@@ -121,6 +121,9 @@ def test_a_folder_of_recordings_becomes_a_bundle_that_listens(recordings, tmp_pa
         (["--window-frames", "40"], "1.10 s, shorter than the window of 1.31 s"),
         (["--rate", "1.5"], "--rate 1.5: give a ratio"),
         (["--hop-frames", "0"], "whole numbers"),
+        (["--hop-frames", "32"], "a hop within the window"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--out", "/proc/nowhere/out"], "/proc/nowhere"),
     ],
 )
 def test_what_cannot_be_fitted_is_one_line_and_leaves_nothing(recordings, tmp_path, capsys, change, words):
@@ -135,3 +138,28 @@ def test_an_out_folder_that_exists_is_left_alone(recordings, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     assert run_command(fit.main, ["--no-network", "--data", str(recordings), "--out", str(tmp_path / "out")]) == 2
     assert "already exists" in capsys.readouterr().err
+
+
+def test_silence_is_not_taken_for_the_sound_of_a_machine(recordings, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(recordings, tmp_path / "data")
+    silent = write_wav(tmp_path / "data/fan/normal/000003.wav", np.zeros(17_600, np.float32))
+    command = [
+        "--no-network",
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "out"),
+        "--window-frames",
+        "31",
+    ]
+    assert run_command(fit.main, command) == 2
+    assert f"{silent}: holds a window of digital silence" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_is_never_fitted_again(recordings, packed, capsys):
+    assert run_command(fit.main, [str(packed), "--data", str(recordings)]) == 2
+    assert "never changes once packed" in capsys.readouterr().err
+    open_bundle(packed)
