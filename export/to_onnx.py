@@ -31,13 +31,14 @@ from calib.clips import Clip, check
 from calib.collect import Collected, collect
 from calib.fit import fit_machines
 from edge_runtime import bundle, config, features
-from edge_runtime.backends import Arrays, open_backend
+from edge_runtime.backends import open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import score
 from export import data
+from train.evaluate import TorchBackend
 
 OPSET = 20  # the highest that TensorRT 10.3 and 11 both read
 TOLERANCE = 1e-4  # of an element of a unit-length embedding, or relative to the greatest score; float32 gives 1e-6
@@ -65,22 +66,6 @@ class Equality(msgspec.Struct, frozen=True):
         text = f"{self.windows} windows, greatest difference: {worst} (allowed {TOLERANCE:.0e}); "
         text += f"{self.decisions} decisions, {len(self.changed)} clips decided otherwise, {self.ties} on the threshold"
         return text + (f": {', '.join(self.changed[:3])}" if self.changed else "")
-
-
-class Torch:
-    """The backend that the export is compared with."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Inputs by name -> outputs by name."""
-        with torch.inference_mode():
-            outputs = self._network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class Ordered(nn.Module):
@@ -136,7 +121,7 @@ def export(network: nn.Module, model: Model, clips: list[Clip], out: Path, write
 def measured(network: nn.Module, model: Model) -> Model:
     """The model with its outputs' shapes, parameters and multiply-accumulates a window."""
     with FlopCounterMode(display=False) as counter:
-        outputs = Torch(network).run({name: tensor.numpy() for name, tensor in _zeros(model, 1).items()})
+        outputs = TorchBackend(network).run({name: tensor.numpy() for name, tensor in _zeros(model, 1).items()})
     return msgspec.structs.replace(
         model,
         outputs={name: list(array.shape[1:]) for name, array in outputs.items()},
@@ -151,7 +136,7 @@ def compare(network: nn.Module, folder: Path, clips: list[Clip]) -> Equality:
     normal = data.training(clips)
     chosen = data.spread(normal, CLIPS) + data.spread(set(clips) - set(normal), CLIPS)
     check(chosen)
-    backend = data.Several({"torch": Torch(network), "onnx": open_backend(folder / bundle.FP32)})
+    backend = data.Several({"torch": TorchBackend(network), "onnx": open_backend(folder / bundle.FP32)})
     found = collect(chosen, model, backend)
     backend.close()
     ours, theirs = data.part(found, "torch"), data.part(found, "onnx")
