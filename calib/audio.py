@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 
 from edge_runtime.errors import AudioError
+from edge_runtime.features import SAMPLE_RATE
 from edge_runtime.sound import open_sound
 
-SAMPLE_RATE = 16000  # Hz
 BLOCK = 1 << 18  # frames read at a time: an hour-long recording is measured in a megabyte
 LOUDEST = 4.0  # re full scale: resampling overshoots by a little, samples left at integer scale by thousands
 

@@ -85,6 +85,11 @@ def select(
     ]
 
 
+def training(clips: Iterable[Clip]) -> list[Clip]:
+    """The normal training clips."""
+    return [clip for clip in clips if clip.trains]
+
+
 def load(clip: Clip | str | Path, channel: int = 0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """A clip -> [samples] float32 re full scale, one channel (stereo of 2026: 0 near the machine, 1 far from it)."""
     return audio.read(clip.path if isinstance(clip, Clip) else Path(clip), channel, sample_rate)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.clips import Clip, load
-from edge_runtime import features
+from edge_runtime import features, quality
 from edge_runtime.backends import Arrays, Backend
 from edge_runtime.bundle import Model
 from edge_runtime.cli import say
@@ -26,6 +26,7 @@ class Collected:
     clip: NDArray[np.intp]  # [windows] index into clips
     outputs: Arrays  # [windows, ...] by name
     mel: NDArray[np.float32]  # [windows, n_mels] time mean of the log-mel, dB
+    fit: NDArray[np.bool_]  # [windows] whether the sound may be scored (edge_runtime/quality.py)
 
     def select(self, clips: Sequence[bool] | NDArray[np.bool_]) -> "Collected":
         """Only the clips where the mask [clips] is true."""
@@ -37,6 +38,7 @@ class Collected:
             clip=renumbered.astype(np.intp),
             outputs={name: array[kept] for name, array in self.outputs.items()},
             mel=self.mel[kept],
+            fit=self.fit[kept],
         )
 
     def machine(self, name: str) -> "Collected":
@@ -61,12 +63,14 @@ def collect(
     clips = list(clips)
     owner: list[int] = []
     mel: list[NDArray[np.float32]] = []
+    fit: list[bool] = []
     results: list[Arrays] = []
     waiting: list[Arrays] = []
     for index, clip in enumerate(clips):
-        for inputs, level in clip_windows(clip, model):
+        for inputs, level, scorable in clip_windows(clip, model):
             owner.append(index)
             mel.append(level)
+            fit.append(scorable)
             waiting.append(inputs)
             if len(waiting) == batch:
                 results.append(_run(backend, waiting))
@@ -82,11 +86,12 @@ def collect(
         clip=np.array(owner, np.intp),
         outputs={name: np.concatenate([result[name] for result in results]) for name in results[0]},
         mel=np.stack(mel),
+        fit=np.array(fit, bool),
     )
 
 
-def clip_windows(clip: Clip, model: Model) -> Iterable[tuple[Arrays, NDArray[np.float32]]]:
-    """The model's inputs of each window of a clip, and its time-mean log-mel [n_mels] dB."""
+def clip_windows(clip: Clip, model: Model) -> Iterable[tuple[Arrays, NDArray[np.float32], bool]]:
+    """Of each window of a clip: the model's inputs, its time-mean log-mel [n_mels] dB, whether it may be scored."""
     audio = load(clip, sample_rate=model.sample_rate)
     if len(audio) < model.window:
         rate = model.sample_rate
@@ -95,9 +100,10 @@ def clip_windows(clip: Clip, model: Model) -> Iterable[tuple[Arrays, NDArray[np.
             f"({(model.window - MEL.n_fft) // MEL.step + 1} frames); use a model with a shorter window"
         )
     for start, inputs in windows(audio, model.inputs, model.window, model.hop):
+        sound = audio[start : start + model.window]
         own = next((inputs[name] for name, spec in model.inputs.items() if spec == MEL), None)
-        mel = features.log_mel(audio[start : start + model.window], MEL) if own is None else own
-        yield inputs, mel.mean(axis=0)
+        mel = features.log_mel(sound, MEL) if own is None else own
+        yield inputs, mel.mean(axis=0), quality.judge(sound).fit
 
 
 def mean_per_clip(values: NDArray[np.floating], clip: NDArray[np.intp], clips: int) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from calib import references, thresholds
-from calib.clips import Clip, check, index, select
+from calib.clips import Clip, check, index, training
 from calib.collect import Collected, collect, mean_per_clip
 from calib.golden import write_golden
 from edge_runtime import bundle, config, features
@@ -30,7 +30,6 @@ from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.features import Doubles, LogMel
 from edge_runtime.scoring import Machine, Scoring, score
 
-SILENT_DB = -99.0  # of the loudest band; the floor of the log-mel is -100
 WITHOUT_NETWORK = Scoring(metric="euclidean", whiten=True, centroids=0, neighbours=4)
 
 
@@ -80,11 +79,11 @@ def fit_machines(
 
 
 def _refuse_silence(collected: Collected) -> None:
-    """Digital silence among the normal clips would make every sound an anomaly, and silence healthy."""
-    silent = np.flatnonzero(collected.mel.max(axis=1) <= SILENT_DB)
+    """Silence among the normal clips would make every sound an anomaly, and silence healthy."""
+    silent = np.flatnonzero(~collected.fit)
     if silent.size:
         path = collected.clips[collected.clip[silent[0]]].path
-        raise DataError(f"{path}: holds a window of digital silence, which is no machine's sound; remove the clip")
+        raise DataError(f"{path}: holds a window of silence, which is no machine's sound; remove the clip")
 
 
 def score_clips(collected: Collected, machine: Machine) -> Doubles:
@@ -94,7 +93,7 @@ def score_clips(collected: Collected, machine: Machine) -> Doubles:
 
 def training_clips(data: str | Path, machines: Sequence[str] = ()) -> list[Clip]:
     """The normal training clips of a data set, of all machines or of those named, checked."""
-    clips = [clip for clip in select(index(data), split="train") if clip.label in ("normal", None)]
+    clips = training(index(data))
     known = sorted({clip.machine for clip in clips})
     for name in machines:
         if name not in known:
@@ -176,8 +175,8 @@ def _check(options: argparse.Namespace) -> None:
 
 def _window(options: argparse.Namespace) -> tuple[int, int]:
     """Frames of a window and of a hop."""
-    window, hop = (311 if options.window_frames is None else options.window_frames), options.hop_frames
-    hop = min(31, window) if hop is None else hop
+    window = features.WINDOW_FRAMES if options.window_frames is None else options.window_frames
+    hop = min(features.HOP_FRAMES, window) if options.hop_frames is None else options.hop_frames
     if not 1 <= hop <= window:
         raise ConfigError(
             f"--window-frames {window} --hop-frames {hop}: give whole numbers, at least 1, and a hop within the window"

@@ -67,6 +67,11 @@ class Clip(msgspec.Struct, frozen=True):
         """The file name."""
         return self.path.name
 
+    @property
+    def trains(self) -> bool:
+        """Whether it is a normal training clip: what networks, references and thresholds are made from."""
+        return self.split == "train" and self.label in ("normal", None)
+
 
 def scan(root: Path) -> tuple[list[Clip], list[Path]]:
     """Every clip under `root`, by machine, split and name, and the sound files whose names are of no known form."""

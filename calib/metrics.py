@@ -43,7 +43,6 @@ __all__ = [
     "Report",
     "auc",
     "evaluate",
-    "gamma_threshold",
     "harmonic_mean",
     "load_sections",
     "pauc",
@@ -74,23 +73,6 @@ def precision_recall_f1(labels: np.ndarray, decisions: np.ndarray) -> tuple[floa
     """[clips] labels and decisions, 0 or 1 -> precision, recall and F1 of the anomalies; 0 where one is undefined."""
     figures = precision_recall_fscore_support(labels, decisions, average="binary", zero_division=0.0)
     return float(figures[0]), float(figures[1]), float(figures[2])
-
-
-def gamma_threshold(train_scores: np.ndarray, quantile: float = 0.9) -> float:
-    """[clips] scores of normal training clips -> the official baselines' threshold; a decision is `score > threshold`.
-
-    A quantile of the three-parameter gamma distribution that `scipy.stats` fits. For comparison with published
-    decisions alone: the fit can miss without a warning (a true-positive rate of 100 % then falls to 10 %), and a model
-    scores the clips that it was trained on lower than new ones. Give one score per clip: the baselines of 2023 and
-    later fit mean losses of mini-batches, whose quantile is not that of clips.
-    """
-    from scipy import stats
-
-    scores = np.asarray(train_scores, np.float64)
-    if not np.isfinite(scores).all() or len(np.unique(scores)) < 3:
-        raise DataError("a gamma threshold needs three or more different training scores, all finite numbers")
-    shape, location, scale = stats.gamma.fit(scores)
-    return float(stats.gamma.ppf(quantile, shape, loc=location, scale=scale))
 
 
 class Ranked(NamedTuple):

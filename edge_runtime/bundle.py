@@ -120,7 +120,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{file}: changed since it was packed; copy the bundle again")
     for name, wanted in manifest.files.items():
         _check_file(folder, name, wanted)
-    for name in sorted(set(_files(folder)) - set(manifest.files)):
+    for name in sorted(set(payload(folder)) - set(manifest.files)):
         raise BundleError(f"{folder / name}: not in the manifest; a bundle never changes once packed, copy it again")
     return Bundle(folder, manifest)
 
@@ -227,7 +227,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        for name in _files(source):
+        for name in payload(source):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, partial / name)
         manifest = Manifest(
@@ -238,7 +238,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
             model=load_model(source),
             machines=machines,
             accuracy=accuracy or {},
-            files={name: sha256(partial / name) for name in _files(partial)},
+            files={name: sha256(partial / name) for name in payload(partial)},
         )
         manifest = msgspec.structs.replace(manifest, digest=_digest(manifest))
         config.save_json(partial / MANIFEST, manifest)
@@ -249,7 +249,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
     return manifest
 
 
-def _files(folder: Path) -> list[str]:
-    """Payload of a bundle or model folder: the known kinds of file, not what a person left beside them."""
+def payload(folder: Path) -> list[str]:
+    """Files of a bundle or model folder: the known kinds, not what a person left beside them."""
     kinds = ("model.json", "*.onnx", "golden.npz", "machines/*.npz")
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))

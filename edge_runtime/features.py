@@ -22,8 +22,9 @@ SAMPLE_RATE = 16_000  # Hz; every DCASE Task 2 data set
 N_FFT = 1024  # samples: 64 ms
 STEP = 512  # samples between frames: 32 ms
 N_MELS = 128  # bands
-WINDOW = 159_744  # samples: 311 frames, (311 - 1) * 512 + 1024, 9.984 s
-HOP = 15_872  # samples: 31 frames, 0.992 s
+WINDOW_FRAMES, HOP_FRAMES = 311, 31
+WINDOW = (WINDOW_FRAMES - 1) * STEP + N_FFT  # 159,744 samples, 9.984 s
+HOP = HOP_FRAMES * STEP  # 15,872 samples, 0.992 s
 
 
 class LogMel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="log_mel"):

@@ -26,7 +26,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 
 from calib import comparators
 from calib.bootstrap import Interval
-from calib.clips import Clip, check, index
+from calib.clips import Clip, check, index, training
 from calib.collect import Collected, collect
 from calib.fit import WITHOUT_NETWORK, fit_machine, score_clips
 from edge_runtime import bundle, config
@@ -72,7 +72,7 @@ def compare(folder: Path, clips: list[Clip]) -> Comparison:
     """A model folder or bundle on the clips of a data set."""
     model, known = bundle.load_model(folder), _machines(folder)
     names = comparable(clips, known)
-    chosen = [clip for clip in clips if clip.machine in names and (_normal(clip) or _labelled(clip))]
+    chosen = [clip for clip in clips if clip.machine in names and (clip.trains or _labelled(clip))]
     check(chosen)
     backends = _backends(folder)
     heard = collect(chosen, model, data.Several(backends), progress=True)
@@ -82,14 +82,14 @@ def compare(folder: Path, clips: list[Clip]) -> Comparison:
         scores = machine_scores(own, model, list(backends), known.get(name))
         labels = np.array([clip.label == "anomaly" for clip in own.clips if _labelled(clip)])
         drawn.append(draw(labels, scores, [0, order]))
-        counts = (sum(_normal(clip) for clip in own.clips), int(np.sum(~labels)), int(np.sum(labels)))
+        counts = (sum(clip.trains for clip in own.clips), int(np.sum(~labels)), int(np.sum(labels)))
         rows.append(_row(name, counts, drawn[-1], _spearman(scores)))
     return Comparison(rows, _mean(rows, drawn), hashes(folder))
 
 
 def comparable(clips: list[Clip], known: dict[str, Machine]) -> list[str]:
     """Names of the machines with two training clips at least and with test clips of both labels, all of them known."""
-    train = [clip.machine for clip in clips if _normal(clip)]
+    train = [clip.machine for clip in clips if clip.trains]
     tested = {(clip.machine, clip.label) for clip in clips if _labelled(clip)}
     both = sorted({clip.machine for clip in clips if {(clip.machine, "normal"), (clip.machine, "anomaly")} <= tested})
     names = [name for name in both if train.count(name) > 1 and (not known or name in known)]
@@ -109,14 +109,14 @@ def machine_scores(own: Collected, model: Model, who: list[str], machine: Machin
     heard = {system: data.part(own, system) for system in who}
     heard[NONE] = replace(own, outputs={"embedding": own.mel})
     scoring = {NONE: WITHOUT_NETWORK, **dict.fromkeys(who, model.scoring)}
-    train = np.array([_normal(clip) for clip in own.clips])
+    train = np.array([clip.trains for clip in own.clips])
     test = own.select([_labelled(clip) for clip in own.clips])
     scores = {}
     for system, collected in heard.items():
         kept = machine if system == (who[0] if who else NONE) else None
         fitted = kept or fit_machine(own.clips[0].machine, collected.select(train), scoring[system])
         scores[system] = score_clips(collected.select([_labelled(clip) for clip in own.clips]), fitted)
-    return {**scores, LOUDNESS: comparators.loudness([clip for clip in own.clips if _normal(clip)], test.clips)}
+    return {**scores, LOUDNESS: comparators.loudness(training(own.clips), test.clips)}
 
 
 def _row(name: str, counts: tuple[int, int, int], drawn: dict[str, Drawn], spearman: float | None) -> Row:
@@ -174,13 +174,7 @@ def _machines(folder: Path) -> dict[str, Machine]:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Every file that a score comes from -> its SHA-256."""
-    kinds = (bundle.MODEL, "*.onnx", f"{bundle.MACHINES}/*.npz")
-    files = sorted(file for kind in kinds for file in folder.glob(kind))
-    return {str(file.relative_to(folder)): bundle.sha256(file) for file in files}
-
-
-def _normal(clip: Clip) -> bool:
-    return clip.split == "train" and clip.label in ("normal", None)
+    return {name: bundle.sha256(folder / name) for name in bundle.payload(folder) if name != bundle.GOLDEN}
 
 
 def _labelled(clip: Clip) -> bool:

@@ -47,11 +47,6 @@ def simulate(out: Path, model: Model) -> None:
     write_dataset(out, source=25, target=5, test=5, seconds=math.ceil(model.window / model.sample_rate))
 
 
-def training(clips: Iterable[Clip]) -> list[Clip]:
-    """Normal training clips."""
-    return [clip for clip in clips if clip.split == "train" and clip.label in ("normal", None)]
-
-
 def spread(clips: Iterable[Clip], count: int, seed: int = 0) -> list[Clip]:
     """At most `count` clips, drawn in turn from every machine, domain and label there is."""
     kinds: dict[tuple[str, ...], list[Clip]] = defaultdict(list)
@@ -66,7 +61,7 @@ def spread(clips: Iterable[Clip], count: int, seed: int = 0) -> list[Clip]:
 def first_windows(clips: Iterable[Clip], model: Model) -> Iterator[Arrays]:
     """The inputs of each clip's first window, as a batch of one; one clip in memory at a time."""
     for clip in clips:
-        inputs, _ = next(iter(clip_windows(clip, model)))
+        inputs, *_ = next(iter(clip_windows(clip, model)))
         yield {name: array[np.newaxis] for name, array in inputs.items()}
 
 

@@ -21,7 +21,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 import msgspec
 import soundfile
 
-from calib.clips import Clip, check, index, select
+from calib.clips import Clip, check, index, select, training
 from edge_runtime import config, features
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import new_path, parser, run_command, say
@@ -92,7 +92,7 @@ def simulate(out: Path) -> Path:
 
 def build(data: Path, out: Path, clips: list[Clip]) -> None:
     """Train, export, quantize, calibrate, compare, pack."""
-    train = select(clips, split="train", label="normal")
+    train = training(clips)
     settings = [f"window_frames={window_frames(clips)}", f"training.epochs={epochs(len(train))}"]
     changes = [word for change in settings for word in ("--set", change)]
     step("train/run.py", "train/configs/featex_demo.yaml", *changes, "--data", data, "--out", out / "run")
@@ -106,7 +106,7 @@ def build(data: Path, out: Path, clips: list[Clip]) -> None:
 def window_frames(clips: list[Clip]) -> int:
     """The default window, or the shortest clip where that is shorter."""
     shortest = min(soundfile.info(clip.path).frames for clip in clips)
-    return min(features.frames_in(features.WINDOW, LogMel()), features.frames_in(shortest, LogMel()))
+    return min(features.WINDOW_FRAMES, features.frames_in(shortest, LogMel()))
 
 
 def epochs(clips: int) -> int:

@@ -101,14 +101,14 @@ def _row(row: compare.Row, heard: dict[str, Heard]) -> report.Row:
 
 
 def _listening(bundle: Bundle, one: Heard) -> report.Listening:
-    events, machine = read_events(Path(one.events)), bundle.machine(one.machine)
+    events, machine, rate = read_events(Path(one.events)), bundle.machine(one.machine), bundle.model.sample_rate
     return report.Listening(
         machine=one.machine,
         threshold=machine.threshold,
         promise=machine.promise,
         events=events,
         fault_at_s=one.fault_at_s,
-        audio=np.concatenate([block for file in one.files for block in read_blocks(Path(file), 16_000, 0, 10.0)]),
+        audio=np.concatenate([block for file in one.files for block in read_blocks(Path(file), rate, 0, 10.0)]),
         seconds_to_alarm=one.seconds_to_alarm,
         false_alarms=one.false_alarms,
     )

@@ -13,13 +13,13 @@ from scipy.stats import spearmanr
 from calib.clips import Clip
 from calib.collect import Collected, collect
 from calib.fit import fit_machines, score_clips
+from calib.references import EMPTY
 from edge_runtime.backends import Arrays, Backend, open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import project
 from export import data
 
-EMPTY = np.zeros(0)
 TIMES = 30  # runs that the quickest is taken of
 
 

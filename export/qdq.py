@@ -1,7 +1,7 @@
-"""Where an ONNX graph is quantized, in which of two forms, and whether a written file has that form.
+"""Where an ONNX graph is quantized, and in which of two forms; `export/lint.py` holds what must be true of the file.
 
     cpu    U8S8: asymmetric uint8 activations, symmetric int8 weights; ReLUs and biases go into the integer kernels
-    trt    S8S8: symmetric int8, zero-points 0, biases in float, residual additions with both inputs quantized
+    trt    S8S8: symmetric int8, zero-points 0, biases in float, of an addition both inputs or neither
 
 Only Conv, Gemm and MatMul with constant weights are quantized, each output channel of a weight with its own scale.
 The rest stays in float, and so do gates (the two products of squeeze-and-excitation). The weights of the cpu form use

@@ -25,7 +25,7 @@ from onnx import ModelProto
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from calib.clips import Clip, check
+from calib.clips import Clip, check, training
 from edge_runtime import bundle
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import parser, run_command
@@ -98,7 +98,7 @@ def _in_float(network: ModelProto, plan: qdq.Plan, form: qdq.Form) -> InFloat:
 
 def split(clips: list[Clip], count: int) -> tuple[list[Clip], list[Clip]]:
     """Normal training clips -> (for calibration, held back), each from all machines and domains there are."""
-    normal = data.training(clips)
+    normal = training(clips)
     if len(normal) < 2:
         raise DataError(f"{len(normal)} normal training clips; wanted one to calibrate and one to check, at least")
     chosen = data.spread(normal, min(count, len(normal) - max(1, len(normal) // 5)))

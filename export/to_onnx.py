@@ -22,15 +22,14 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from calib.clips import Clip, check
+from calib.clips import Clip, check, training
 from calib.collect import Collected, collect
 from calib.fit import fit_machines
-from edge_runtime import bundle, config, features
+from edge_runtime import bundle, config
 from edge_runtime.backends import open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.cli import new_path, parser, run_command, say
@@ -38,7 +37,7 @@ from edge_runtime.errors import DataError
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import score
 from export import data
-from train.evaluate import TorchBackend
+from train.backend import TorchBackend, measured, zeros
 
 OPSET = 20  # the highest that TensorRT 10.3 and 11 both read
 TOLERANCE = 1e-4  # of an element of a unit-length embedding, or relative to the greatest score; float32 gives 1e-6
@@ -89,7 +88,7 @@ def write_graph(network: nn.Module, model: Model, file: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             Ordered(network, model).eval(),
-            tuple(_zeros(model, 2).values()),
+            tuple(zeros(model, 2).values()),
             file,
             input_names=list(model.inputs),
             output_names=list(model.outputs),
@@ -118,22 +117,10 @@ def export(network: nn.Module, model: Model, clips: list[Clip], out: Path, write
     return found
 
 
-def measured(network: nn.Module, model: Model) -> Model:
-    """The model with its outputs' shapes, parameters and multiply-accumulates a window."""
-    with FlopCounterMode(display=False) as counter:
-        outputs = TorchBackend(network).run({name: tensor.numpy() for name, tensor in _zeros(model, 1).items()})
-    return msgspec.structs.replace(
-        model,
-        outputs={name: list(array.shape[1:]) for name, array in outputs.items()},
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        macs=counter.get_total_flops() // 2,
-    )
-
-
 def compare(network: nn.Module, folder: Path, clips: list[Clip]) -> Equality:
     """Hear training and other clips with torch and with a model folder's graph."""
     model = bundle.load_model(folder)
-    normal = data.training(clips)
+    normal = training(clips)
     chosen = data.spread(normal, CLIPS) + data.spread(set(clips) - set(normal), CLIPS)
     check(chosen)
     backend = data.Several({"torch": TorchBackend(network), "onnx": open_backend(folder / bundle.FP32)})
@@ -171,7 +158,7 @@ def decisions(ours: Collected, theirs: Collected, model: Model) -> tuple[int, li
 
 def _fittable(collected: Collected) -> Collected:
     """The training clips of machines that have two at least: one to fit and one to hold out."""
-    normal = set(data.training(collected.clips))
+    normal = set(training(collected.clips))
     count = {name: sum(clip.machine == name for clip in normal) for name in collected.machines}
     mask = [clip in normal and count[clip.machine] > 1 for clip in collected.clips]
     if not any(mask):
@@ -182,10 +169,6 @@ def _fittable(collected: Collected) -> Collected:
 def _unit(vectors: np.ndarray) -> Doubles:
     doubles = vectors.astype(np.float64)
     return doubles / np.maximum(np.linalg.norm(doubles, axis=1, keepdims=True), 1e-12)
-
-
-def _zeros(model: Model, windows: int) -> dict[str, torch.Tensor]:
-    return {name: torch.zeros(windows, *features.shape(spec, model.window)) for name, spec in model.inputs.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

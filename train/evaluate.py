@@ -20,17 +20,15 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 
 import msgspec
 import numpy as np
-import torch
-from torch import nn
 
 from calib import comparators, metrics, official
 from calib.clips import Clip, check, index, select
 from calib.collect import Collected, collect
 from calib.fit import WITHOUT_NETWORK, fit_machines, score_clips, training_clips
 from calib.truth import Section
-from edge_runtime.backends import Arrays
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
+from train.backend import TorchBackend
 from train.run import Run, load_run
 
 LOUDNESS, NO_NETWORK = "loudness alone", "without a network"
@@ -46,22 +44,6 @@ class Row(msgspec.Struct, frozen=True):
     official: float
     low: float  # 95 % interval of the official score
     high: float
-
-
-class TorchBackend:
-    """A trained network as a backend."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Inputs by name -> outputs by name."""
-        with torch.inference_mode():
-            outputs = self._network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:

@@ -27,7 +27,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import msgspec
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from calib.checkout import commit
 from calib.clips import Clip, index
@@ -36,6 +35,7 @@ from edge_runtime import __version__, bundle, config, features
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
 from train import data, loop, settings
+from train.backend import measured
 from train.models import SYSTEMS
 from train.models.base import Config, SoundClass
 
@@ -98,24 +98,19 @@ def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:
 
 
 def describe(name: str, chosen: Config, network: nn.Module, clips: Sequence[Clip]) -> bundle.Model:
-    """What the network takes, gives and costs. Parameters are what is learned: no statistics, no covariances."""
+    """What the network takes, gives and costs."""
     system = settings.system_of(chosen)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        outputs = network.eval()(**{key: torch.zeros(1, *shape) for key, shape in shapes(chosen).items()})
-    network.train()
-    return bundle.Model(
+    model = bundle.Model(
         name=name,
         system=system,
         inputs=SYSTEMS[system].INPUTS,
-        outputs={key: list(value.shape[1:]) for key, value in outputs.items()},
+        outputs={},
         window=chosen.window,
         hop=chosen.hop,
         scoring=chosen.scoring,
-        parameters=sum(weights.numel() for weights in network.parameters()),
-        macs=counter.get_total_flops() // 2,
         trained_on=sorted({clip.machine for clip in clips}),
     )
+    return measured(network, model)
 
 
 def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin: Origin, resume: bool = False) -> None:

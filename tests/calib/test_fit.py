@@ -25,7 +25,7 @@ def collected(clips: int, dimensions: int = 8, seed: int = 0, windows: int = 1) 
     random = np.random.default_rng(seed)
     points = random.standard_normal((clips * windows, dimensions)).astype(np.float32)
     owner = np.repeat(np.arange(clips), windows)
-    return Collected([clip(i) for i in range(clips)], owner, {"embedding": points}, points)
+    return Collected([clip(i) for i in range(clips)], owner, {"embedding": points}, points, np.ones(len(points), bool))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_silence_is_not_taken_for_the_sound_of_a_machine(recordings, tmp_path, c
         "31",
     ]
     assert run_command(fit.main, command) == 2
-    assert f"{silent}: holds a window of digital silence" in capsys.readouterr().err
+    assert f"{silent}: holds a window of silence" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

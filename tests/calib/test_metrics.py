@@ -7,10 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from calib.metrics import auc, evaluate, gamma_threshold, harmonic_mean, main, pauc, precision_recall_f1
+from calib.metrics import auc, evaluate, harmonic_mean, main, pauc, precision_recall_f1
 from calib.truth import Section
 from edge_runtime.cli import run_command
-from edge_runtime.errors import DataError
 from tests.conftest import SHARED
 
 EVALUATOR = SHARED / "evaluator"
@@ -122,16 +121,6 @@ def test_precision_recall_and_f1_are_those_of_the_anomalies():
     labels, decisions = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 0])
     assert precision_recall_f1(labels, decisions) == pytest.approx((0.5, 0.5, 0.5))
     assert precision_recall_f1(labels, np.zeros(5, int)) == (0.0, 0.0, 0.0)
-
-
-def test_the_gamma_threshold_is_the_quantile_of_gamma_distributed_scores():
-    from scipy import stats
-
-    scores = stats.gamma.rvs(4.0, loc=2.0, scale=0.5, size=2000, random_state=1)
-    true = stats.gamma.ppf(0.9, 4.0, loc=2.0, scale=0.5)
-    assert gamma_threshold(scores) == pytest.approx(true, rel=0.02)  # standard error of the quantile: 0.9 %
-    with pytest.raises(DataError, match="three or more different"):
-        gamma_threshold(np.ones(50))
 
 
 def section(machine_type, name, labels, domains, scores, decisions=None):

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from calib.clips import Clip, index
+from calib.clips import Clip, index, training
 from calib.fit import fit_folder
 from edge_runtime import bundle
 from edge_runtime.features import LogMel
 from edge_runtime.scoring import Scoring
-from export import data, quantize, to_onnx
+from export import quantize, to_onnx
 from tests.conftest import SHORT, hum, write_wav
 
 MACHINES = {"fan": 49.0, "pump": 113.0}  # Hz
@@ -107,5 +107,5 @@ def all_int8(exported, clips, tmp_path_factory) -> Path:
 def fitted_once(quantized, clips, tmp_path_factory) -> Path:
     """And with machines; copy it before changing it."""
     out = shutil.copytree(quantized, tmp_path_factory.mktemp("models") / "fitted")
-    fit_folder(out, data.training(clips), 0.01, 0)
+    fit_folder(out, training(clips), 0.01, 0)
     return out

@@ -8,14 +8,14 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from calib.clips import Clip
+from calib.clips import Clip, training
 from calib.collect import Collected
 from edge_runtime import bundle
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
 from edge_runtime.scoring import Scoring
-from export import data, to_onnx
+from export import to_onnx
 from tests.conftest import ROOT
 from tests.export.conftest import MODEL
 
@@ -83,8 +83,9 @@ def test_an_error_while_writing_leaves_nothing(network, clips, tmp_path):
 
 
 def heard(clips: list[Clip], scores: np.ndarray) -> Collected:
-    chosen = data.training(clips)[: len(scores)]
-    return Collected(chosen, np.arange(len(scores)), {"score": scores}, np.zeros((len(scores), 128), np.float32))
+    chosen = training(clips)[: len(scores)]
+    mel, fit = np.zeros((len(scores), 128), np.float32), np.ones(len(scores), bool)
+    return Collected(chosen, np.arange(len(scores)), {"score": scores}, mel, fit)
 
 
 def test_only_a_window_on_the_threshold_may_be_decided_otherwise(clips):
@@ -95,7 +96,7 @@ def test_only_a_window_on_the_threshold_may_be_decided_otherwise(clips):
     assert to_onnx.decisions(heard(clips, scores), heard(clips, scores + on_it), model) == (10, [], 1)
     assert to_onnx.decisions(heard(clips, scores), heard(clips, scores + below), model) == (10, [], 1)
     decided, changed, ties = to_onnx.decisions(heard(clips, scores), heard(clips, scores + past_it), model)
-    assert (decided, changed, ties) == (10, [data.training(clips)[8].name], 1)
+    assert (decided, changed, ties) == (10, [training(clips)[8].name], 1)
 
 
 def test_without_two_training_clips_of_a_machine_nothing_is_exported(network, clips, tmp_path):

@@ -1,5 +1,6 @@
 """What every system has: settings, batches, a training objective."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -28,8 +29,8 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A YAML file in train/configs, less what the system adds."""
 
-    window_frames: Annotated[int, Meta(ge=5)] = 311  # frames of 1024 samples, 512 apart
-    hop_frames: Annotated[int, Meta(ge=1)] = 31  # between scores
+    window_frames: Annotated[int, Meta(ge=5)] = features.WINDOW_FRAMES  # frames of 1024 samples, 512 apart
+    hop_frames: Annotated[int, Meta(ge=1)] = features.HOP_FRAMES  # between scores
     scoring: Scoring = Scoring()
     training: Training = Training()
 
@@ -66,12 +67,12 @@ class Batch(NamedTuple):
     labels: Tensor  # [B, classes], each row sums to 1
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A loss, and the weights that only training needs."""
 
+    @abstractmethod
     def steps(self, network: nn.Module, batch: Batch) -> Iterator[Tensor]:
         """The losses of a batch, often one: after each the weights take a step, and then the next is computed."""
-        raise NotImplementedError
 
     def finish(self, network: nn.Module, batches: Iterable[Batch]) -> None:
         """After the last epoch: set what is computed from all training clips at once. Most systems need nothing."""

@@ -1,0 +1,48 @@
+"""A network in torch where an exported one is expected: to score with, to compare with, and to measure."""
+
+import msgspec
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from edge_runtime import features
+from edge_runtime.backends import Arrays
+from edge_runtime.bundle import Model
+
+
+class TorchBackend:
+    """A network as a backend."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Inputs by name -> outputs by name."""
+        with torch.inference_mode():
+            outputs = self._network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def zeros(model: Model, windows: int) -> dict[str, torch.Tensor]:
+    """Silent inputs of that many windows, by name."""
+    return {name: torch.zeros(windows, *features.shape(spec, model.window)) for name, spec in model.inputs.items()}
+
+
+def measured(network: nn.Module, model: Model) -> Model:
+    """The model with its outputs' shapes, parameters and multiply-accumulates a window.
+
+    Parameters are what is learned: no statistics, no covariances.
+    """
+    training = network.training
+    with FlopCounterMode(display=False) as counter:
+        outputs = TorchBackend(network.eval()).run({name: tensor.numpy() for name, tensor in zeros(model, 1).items()})
+    network.train(training)
+    return msgspec.structs.replace(
+        model,
+        outputs={name: list(array.shape[1:]) for name, array in outputs.items()},
+        parameters=sum(weights.numel() for weights in network.parameters()),
+        macs=counter.get_total_flops() // 2,
+    )
