@@ -69,6 +69,6 @@ def test_no_file_is_named_like_a_library_or_a_room(file):
     assert file.stem not in taken or file.stem == "__main__", f"{name(file)} shadows a module when run by path"
 
 
-@pytest.mark.parametrize("file", FILES, ids=name)
+@pytest.mark.parametrize("file", [*FILES, *sorted((ROOT / "tests").rglob("*.py"))], ids=name)
 def test_no_file_is_longer_than_300_lines(file):
     assert len(file.read_text().splitlines()) <= 300, f"{name(file)} wants splitting"

@@ -5,61 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from edge_runtime import events
 from edge_runtime.__main__ import main
-from edge_runtime.alarm import AlarmSettings
-from edge_runtime.backends import open_backend
-from edge_runtime.bundle import open_bundle
-from edge_runtime.cli import run_command
-from edge_runtime.detector import Detector
-from edge_runtime.errors import ConfigError, DeviceError
-from edge_runtime.outputs.command import Command
-from edge_runtime.recorder import Recorder
-from edge_runtime.service import Service
-from edge_runtime.source import Block
 from tests.conftest import ROOT, SHORT, hum, write_wav
-from tests.edge_runtime.test_source import Microphone, pieces
-
-HOP = 8 * 512
-FAULT = 400.0  # Hz: another machine by far
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """What `main` sets for itself ends with the test."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(variable, "1")
-
-
-@pytest.fixture
-def type_in(capsys):
-    """Run a command in this process -> exit code, JSON lines of stdout, stderr."""
-
-    def typed(*words):
-        code = run_command(main, [str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, [json.loads(line) for line in out.splitlines()], err
-
-    return typed
-
-
-def of(told, kind):
-    return [event for event in told if event["event"] == kind]
-
-
-def scores(told):
-    return [window["score"] for window in told]
-
-
-# run
+from tests.edge_runtime.conftest import DELAYS, HOP, of, scores
 
 
 def test_run_tells_start_recording_windows_and_end(packed, tmp_path, type_in):
@@ -83,15 +36,6 @@ def test_the_clock_runs_on_over_files_and_no_window_spans_two(packed, tmp_path, 
     assert [window["start_s"] for window in of(told, "window")] == [0.0, 0.256, 1.5, 1.756]
     _, alone, _ = type_in("run", packed, "--machine", "fan_section_00", "--file", files[1])
     assert scores(of(told, "window"))[2:] == scores(of(alone, "window"))
-
-
-@pytest.fixture
-def faulty(tmp_path):
-    """4 s of the machine, 4 s of another, 4 s of the machine."""
-    return write_wav(tmp_path / "faulty.wav", np.concatenate([hum(4, 1), hum(4, 2, pitch=FAULT), hum(4, 3)]))
-
-
-DELAYS = ("--on-delay", "1", "--off-delay", "1", "--machine", "fan_section_00")
 
 
 def test_a_fault_raises_the_alarm_after_the_delay_and_its_end_clears_it(packed, faulty, type_in):
@@ -178,176 +122,6 @@ def test_a_file_needs_no_microphone_library_and_resampling_only_at_another_rate(
     assert loaded.isdisjoint({"sounddevice", "onnxruntime", "torch", "scipy", "sklearn", "librosa", "onnx", "yaml"})
 
 
-# A stream that breaks
-
-
-class Scripted:
-    """A source that gives these blocks and then, like a dead microphone, an error."""
-
-    name = "scripted"
-
-    def __init__(self, *blocks, error=None):
-        self.given, self.error, self.closed = blocks, error, False
-
-    def blocks(self):
-        yield from self.given
-        if self.error:
-            raise self.error
-
-    def close(self):
-        self.closed = True
-
-
-@pytest.fixture
-def fan(packed):
-    bundle = open_bundle(packed)
-    return Detector(bundle.model, bundle.machine("fan_section_00"), open_backend(bundle.network))
-
-
-def listen(detector, source, recorder=None, outputs=()):
-    told = []
-    service = Service(detector, AlarmSettings(), told.append, outputs, recorder)
-    service.listen(source, threading.Event())
-    return told
-
-
-def test_no_window_spans_lost_samples_and_the_loss_is_told(fan, tmp_path):
-    sound, recorder = hum(3, seed=5), Recorder(tmp_path / "saved", 16_000)
-    blocks = [Block(sound[:24_000], new="mic"), Block(sound[24_000:], lost=800)]
-    told = listen(fan, Scripted(*blocks), recorder)
-    places = [(event.start_s, event.end_s) for event in told if isinstance(event, events.Window)]
-    assert [event for event in told if isinstance(event, events.Lost)] == [events.Lost(1.5, 800)]
-    assert [event.at_s for event in told if isinstance(event, events.Recording)] == [0.0, 1.55]
-    assert places == [(0.0, 1.024), (0.256, 1.28), (1.55, 2.574), (1.806, 2.83)]
-    assert told[-1] == events.End(3.0, 4, 0, 0, 800)
-    saved = [soundfile.read(tmp_path / "saved" / f"00000{n}.wav", dtype="float32")[0] for n in (1, 2)]
-    assert np.array_equal(saved[0], sound[:24_000])
-    assert np.array_equal(saved[1], sound[24_000:])
-
-
-def test_lost_time_does_not_count_towards_the_alarm(fan):
-    sound, told = hum(3.1, 2, pitch=FAULT), []
-    service = Service(fan, AlarmSettings(on_delay_s=1.9), told.append)
-    source = Scripted(Block(sound[:32_000], new="mic"), Block(sound[32_000:], lost=160_000))
-    service.listen(source, threading.Event())
-    assert [event.decision for event in told if isinstance(event, events.Window)] == [True] * 5
-    assert told[-1].alarms == 0  # heard above the threshold: 0.768 s before the gap, 1.024 s after it
-
-
-def test_a_microphone_that_dies_ends_the_run_with_its_error_told(fan):
-    told, source = [], Scripted(Block(hum(2), new="mic"), error=DeviceError("mic: dead"))
-    with pytest.raises(DeviceError):
-        Service(fan, AlarmSettings(), told.append).listen(source, threading.Event())
-    assert (told[-1].error, told[-1].windows, source.closed) == ("mic: dead", 4, True)
-
-
-def test_a_full_disk_is_reported_once_and_listening_goes_on(fan, tmp_path, capsys):
-    (tmp_path / "file").touch()
-    blocks = [Block(hum(2), new="a"), Block(hum(2), new="b")]
-    told = listen(fan, Scripted(*blocks), Recorder(tmp_path / "file" / "folder", 16_000))
-    assert told[-1].windows == 8
-    assert capsys.readouterr().err.count("sound cannot be saved") == 1
-    log = events.Log(Path("/dev/full").open("w"))  # noqa: SIM115 - the log closes it
-    for event in told:
-        log(event)
-    assert capsys.readouterr().err.count("events cannot be written (No space left on device)") == 1
-    log.close()  # writes what is left, and fails quietly
-
-
-# The command on alarm
-
-
-KEEP = """#!/bin/sh
-echo "$AUSCULT_EVENT $AUSCULT_MACHINE $AUSCULT_SCORE" >> {folder}/told
-cat >> {folder}/stdin
-echo "from the command"
-"""
-
-
-def script(folder, text):
-    file = folder / "hook with a space.sh"
-    file.write_text(text.format(folder=folder))
-    file.chmod(0o755)
-    return f"'{file}'"
-
-
-def test_the_command_is_told_of_the_alarm_and_of_its_end(packed, faulty, tmp_path, type_in):
-    hook = script(tmp_path, KEEP)
-    code, told, _ = type_in("run", packed, "--file", faulty, *DELAYS, "--command", hook)
-    alarm, normal = of(told, "alarm")[0], of(told, "normal")[0]
-    assert code == 0
-    words = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
-    assert [(event, machine) for event, machine, _ in words] == [
-        ("alarm", "fan_section_00"),
-        ("normal", "fan_section_00"),
-    ]
-    assert [float(score) for *_, score in words] == [alarm["score"], normal["score"]]
-    assert [json.loads(line) for line in (tmp_path / "stdin").read_text().splitlines()] == [alarm, normal]
-
-
-ALARM = events.Alarm(2.0, 1.0, 3.5)
-
-
-def test_what_the_command_prints_does_not_mix_with_the_events(packed, faulty, tmp_path):
-    words = [sys.executable, "-m", "edge_runtime", "run", packed, "--file", faulty, *DELAYS]
-    done = subprocess.run([*words, "--command", script(tmp_path, KEEP)], cwd=ROOT, capture_output=True, text=True)
-    assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "end"
-    assert done.stderr.splitlines() == ["from the command"] * 2
-
-
-def test_words_of_the_command_never_reach_a_shell(tmp_path):
-    touch = Command(f"touch '{tmp_path}/a b' '{tmp_path}/$(date);c'", "fan")
-    touch.send(ALARM)
-    touch.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["$(date);c", "a b"]
-
-
-def test_a_command_that_takes_long_delays_nothing(tmp_path):
-    slow = Command("sleep 0.5", "fan")
-    began = time.monotonic()
-    for _ in range(3):
-        slow.send(ALARM)
-    assert time.monotonic() - began < 0.1  # seconds
-    slow.close()
-    assert time.monotonic() - began >= 1.5  # all three were run
-
-
-def test_a_command_that_hangs_is_killed_with_its_children(tmp_path, capsys):
-    hook = script(tmp_path, "#!/bin/sh\nsleep 60 & echo $! > {folder}/child\nsleep 60\n")
-    hanging = Command(hook, "fan", timeout_s=0.5)
-    hanging.send(ALARM)
-    time.sleep(1.0)
-    hanging.close()
-    assert "killed after 0.5 s" in capsys.readouterr().err
-    child = int((tmp_path / "child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"  # ended
-
-
-def test_a_command_that_fails_is_reported(capsys):
-    failing = Command("false", "fan")
-    failing.send(ALARM)
-    failing.close()
-    assert "warning: --command false: exit code 1" in capsys.readouterr().err
-
-
-def test_a_command_that_reads_nothing_does_no_harm(capsys):
-    deaf = Command("true", "fan")
-    for _ in range(5):
-        deaf.send(ALARM)
-    deaf.close()
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("words", ["", "'open quote", "no-such-program-here --x"])
-def test_a_command_that_cannot_be_run_is_refused_at_the_start(words):
-    with pytest.raises(ConfigError, match="--command"):
-        Command(words, "fan")
-
-
-# score
-
-
 def test_score_prints_a_line_for_every_window_of_every_file(packed, tmp_path, type_in):
     write_wav(tmp_path / "d" / "b.wav", hum(1.5, 1))
     write_wav(tmp_path / "d" / "a.wav", hum(2, 2))
@@ -361,16 +135,6 @@ def test_score_prints_a_line_for_every_window_of_every_file(packed, tmp_path, ty
 
 
 # record
-
-
-@pytest.fixture
-def microphone(monkeypatch):
-    """A microphone that gives 3.3 s of sound, with an overflow after 1.2 s, and then dies."""
-    sound = hum(3.3)
-    script = pieces(sound)
-    script[38] = (script[38][0], True)
-    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(script=[*script, "end"]))
-    return sound
 
 
 def test_record_makes_a_folder_of_whole_clips_none_of_which_spans_a_gap(microphone, tmp_path, type_in):

@@ -1,6 +1,5 @@
 """Every system keeps the contract of `train/models`; sizes are those of the papers."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,6 @@ from train.settings import system_of
 
 FRAMES = 20  # a window of 0.672 s
 CLASSES = [SoundClass("fan", "section_00", "", domain) for domain in ("source", "target")]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products stall on more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=sorted(SYSTEMS))

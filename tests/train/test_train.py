@@ -2,8 +2,6 @@
 
 import csv
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +10,10 @@ import pytest
 import torch
 
 from calib import metrics
-from calib.clips import Clip, index, select
+from calib.clips import Clip
 from calib.truth import load_sections
-from edge_runtime.cli import run_command
-from edge_runtime.errors import ConfigError
-from edge_runtime.stream import windows
-from tests.conftest import ROOT, hum, write_wav
-from train import data, evaluate, loop, run, settings
-from train.models import SYSTEMS, featex
-
-FRAMES = 20  # 0.672 s
-SHORT = ["--set", f"window_frames={FRAMES}", "--set", "hop_frames=4"]
-QUICK = [*SHORT, "--set", "training.batch=8", "--set", "training.workers=0"]
-CONFIGS = sorted((ROOT / "train" / "configs").glob("*.yaml"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products stall on more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def recordings(tmp_path_factory) -> Path:
-    """Two machines of two speeds: 8 training clips, 4 normal and 4 anomalous test clips each, in DCASE 2023 form."""
-    root = tmp_path_factory.mktemp("recordings")
-    for machine, (name, pitch) in enumerate((("fan", 60.0), ("pump", 95.0))):
-        for at in range(16):
-            domain = "target" if at % 2 else "source"
-            split, label = ("train", "normal") if at < 8 else ("test", "anomaly" if at >= 12 else "normal")
-            sound = hum(0.75, seed=100 * machine + at, pitch=pitch * (1.3 if domain == "target" else 1.0))
-            if label == "anomaly":
-                sound[::400] += 0.3
-            file = f"section_00_{domain}_{split}_{label}_{at:04d}_spd_{domain}.wav"
-            write_wav(root / "dev_data" / name / split / file, sound)
-    return root
-
-
-def train(out: Path, recordings: Path, *options: str, config: str = "featex") -> Path:
-    file = ROOT / "train" / "configs" / f"{config}.yaml"
-    assert run.main([str(file), "--data", str(recordings), "--out", str(out), *QUICK, *options]) == 0
-    return out
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory, recordings) -> Path:
-    """A run of 4 epochs."""
-    return train(tmp_path_factory.mktemp("runs") / "trained", recordings, "--epochs", "4")
+from tests.train.conftest import FRAMES, error, train
+from train import data, evaluate, loop, run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -76,36 +28,6 @@ def same(one: Path, other: Path) -> bool:
 def losses(folder: Path) -> list[float]:
     with (folder / "metrics.csv").open() as stream:
         return [float(row["loss"]) for row in csv.DictReader(stream)]
-
-
-def error(capsys, main, *argv: object) -> str:
-    """The one line of a mistake."""
-    assert run_command(lambda _: main([str(word) for word in argv])) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: ")
-    return said[-1]
-
-
-def tiny(system: str, **changes) -> run.Config:
-    return SYSTEMS[system].Config(window_frames=FRAMES, hop_frames=4, **changes)
-
-
-def loader(recordings: Path, train: bool = True, epoch: int = 0, **training) -> list:
-    """The batches of one epoch."""
-    clips = select(index(recordings), split="train")
-    config = tiny("featex", training=featex.base.Training(batch=6, **training))
-    loaders = data.loaders(clips, data.classes_of(clips), featex.INPUTS, config)
-    chosen: Any = loaders[0 if train else 1]
-    chosen.sampler.set_epoch(epoch)
-    return list(chosen)
-
-
-def equal(one: list, other: list) -> bool:
-    pairs = zip(one, other, strict=True)
-    return all(
-        torch.equal(a.labels, b.labels) and all(torch.equal(a.inputs[n], b.inputs[n]) for n in a.inputs)
-        for a, b in pairs
-    )
 
 
 def test_training_lowers_the_loss(trained):
@@ -159,161 +81,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(recordings, t
         for name, seed in (("one", "3"), ("again", "3"), ("other", "4"))
     )
     assert same(one, again) and not same(one, other)
-
-
-def test_batches_do_not_depend_on_the_number_of_workers(recordings):
-    assert equal(loader(recordings, workers=0), loader(recordings, workers=2))
-
-
-def test_batches_do_not_depend_on_what_is_held_in_memory(recordings):
-    assert equal(loader(recordings, workers=0), loader(recordings, workers=0, cache_mb=0))
-
-
-def test_no_more_sound_is_held_in_memory_than_allowed(recordings):
-    clips = select(index(recordings), split="train")
-    one = 2 * len(data.load(clips[0]))  # bytes: 16 bits a sample
-    assert [len(data.Sounds(clips, 1000, limit)._held) for limit in (0, one - 1, 3 * one, 99 * one)] == [0, 0, 3, 16]
-
-
-def test_every_batch_of_every_epoch_and_seed_has_a_seed_of_its_own():
-    seeds = []
-    for seed in (0, 1):
-        draws = data.Draws(10, 4, seed, shuffle=True)
-        for epoch in (0, 1):
-            draws.set_epoch(epoch)
-            assert list(draws) == list(draws)
-            assert sorted(place for _, places in draws for place in places) == list(range(10))
-            seeds += [own for own, _ in draws]
-    assert len(set(seeds)) == len(seeds) == 2 * 2 * 3
-
-
-@pytest.mark.parametrize(
-    ("clips", "batch", "sizes"), [(2, 64, [2]), (3, 2, [3]), (65, 64, [33, 32]), (9, 4, [3, 3, 3])]
-)
-def test_no_batch_holds_a_single_clip(clips, batch, sizes):
-    draws = data.Draws(clips, batch, 0, shuffle=True)
-    assert [len(places) for _, places in draws] == sizes and len(draws) == len(sizes)
-
-
-def test_every_epoch_draws_anew_and_holds_every_clip_once(recordings):
-    first, second = (loader(recordings, epoch=epoch, workers=0) for epoch in (0, 1))
-    assert not equal(first, second)
-    assert [len(batch.labels) for batch in first] == [6, 5, 5]
-    assert float(sum(batch.labels.sum() for batch in first)) == pytest.approx(16, abs=1e-4)  # float32
-
-
-def test_without_training_every_clip_gives_its_first_window_unmixed(recordings):
-    batches = loader(recordings, train=False, workers=0)
-    clips = select(index(recordings), split="train")
-    stft = torch.cat([batch.inputs["stft"] for batch in batches])
-    for clip, row in zip(clips, stft, strict=True):
-        _, expected = next(windows(data.load(clip), featex.INPUTS, tiny("featex").window, 512))
-        assert np.array_equal(row.numpy(), expected["stft"])
-    assert torch.cat([batch.labels for batch in batches]).max(dim=1).values.eq(1).all()
-
-
-def test_sound_of_more_than_16_bits_is_held_as_it_is():
-    for sound in (hum(0.1), np.array([1.0, -1.0, 1e-7], np.float32)):
-        assert np.array_equal(data._unpack(data._pack(sound)), sound)
-    assert data._pack(hum(0.1)).dtype == np.int16
-
-
-def test_a_clip_shorter_than_the_window_is_named(recordings, capsys, tmp_path):
-    said = error(capsys, run.main, CONFIGS[0].with_name("featex.yaml"), "--data", recordings, "--out", tmp_path / "run")
-    assert "section_00_source_train_normal_0000_spd_source.wav: 0.75 s, shorter than the window of 9.98 s" in said
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_every_config_decodes_and_survives_being_written(file, tmp_path):
-    config = settings.load(file)
-    settings.save(tmp_path / "again.yaml", config)
-    assert settings.load(tmp_path / "again.yaml") == config
-    assert settings.system_of(config) in SYSTEMS
-
-
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [
-        ("system: featex\nwindows: 3\n", "`windows`"),
-        ("system: featex\ntraining: {epoch: 3}\n", "`epoch` - at `$.training`"),
-        ("system: featex\nmixup: 1e-1\n", "write 1.0e-3"),
-        ("system: whatever\n", "'whatever' - at `$.system`"),
-        ("mixup: 0.5\n", "`system`"),
-        ("system: featex\ntraining: {epochs: 0}\n", "`$.training.epochs`"),
-    ],
-)
-def test_a_mistake_in_a_config_names_file_and_field(text, place, tmp_path, capsys):
-    file = tmp_path / "mine.yaml"
-    file.write_text(text)
-    said = error(capsys, run.main, file, "--data", "nowhere", "--out", tmp_path / "run")
-    assert f"{file}: " in said and place in said
-
-
-@pytest.mark.parametrize(
-    "change", ["training.epoch=3", "training.epochs=many", "mixup", "mixup.share=0.5", "a: b=c: ["]
-)
-def test_a_mistake_in_set_names_it(change, recordings, tmp_path, capsys):
-    said = error(capsys, run.main, CONFIGS[-1], "--data", recordings, "--out", tmp_path / "run", "--set", change)
-    assert f"--set {change}" in said
-
-
-def test_nothing_is_overwritten(trained, recordings, capsys):
-    before = (trained / "config.yaml").read_bytes()
-    said = error(capsys, run.main, trained / "config.yaml", "--data", recordings, "--out", trained)
-    assert "already exists" in said and (trained / "config.yaml").read_bytes() == before
-
-
-def test_a_run_is_not_resumed_with_other_settings_or_classes(trained, recordings, tmp_path, capsys):
-    same_run = ["--data", recordings, "--out", trained, "--resume"]
-    assert "other settings" in error(capsys, run.main, trained / "config.yaml", *same_run, "--set", "mixup=0.1")
-    assert "other classes" in error(capsys, run.main, trained / "config.yaml", *same_run, "--machine-type", "fan")
-    nothing = ["--data", recordings, "--out", tmp_path / "none", "--resume"]
-    assert "no run folder" in error(capsys, run.main, trained / "config.yaml", *nothing)
-
-
-def test_one_autoencoder_is_for_one_machine_type(recordings, tmp_path, capsys):
-    auto = ROOT / "train" / "configs" / "autoencoder.yaml"
-    asked = [auto, "--data", recordings, "--out", tmp_path / "run", *QUICK]
-    said = error(capsys, run.main, *asked)
-    assert "fan, pump" in said and "--machine-type" in said
-    assert "no machine type valve; it has fan, pump" in error(capsys, run.main, *asked, "--machine-type", "valve")
-
-
-def broken(folder: Path, tmp_path: Path, **changes) -> Path:
-    """A copy of a run folder with other settings."""
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    tree = settings.load(copy / "config.yaml")
-    settings.save(copy / "config.yaml", type(tree)(**{n: getattr(tree, n) for n in tree.__struct_fields__} | changes))
-    return copy
-
-
-def test_a_run_folder_of_another_system_does_not_open(trained, tmp_path):
-    copy = broken(trained, tmp_path)
-    settings.save(copy / "config.yaml", tiny("autoencoder"))
-    with pytest.raises(ConfigError, match=r"of system autoencoder, model\.json of featex"):
-        run.load_run(copy)
-
-
-def test_weights_of_another_network_do_not_open(trained, tmp_path):
-    copy = broken(trained, tmp_path, window_frames=200)
-    with pytest.raises(ConfigError, match="weights of another network"):
-        run.load_run(copy)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "model.json", "classes.json", "checkpoints/last.ckpt"])
-def test_half_a_run_folder_does_not_open(trained, tmp_path, name):
-    copy = broken(trained, tmp_path)
-    (copy / name).unlink()
-    with pytest.raises(ConfigError, match=f"no {name}"):
-        run.load_run(copy)
-
-
-def test_a_damaged_checkpoint_is_one_line(trained, tmp_path):
-    copy = broken(trained, tmp_path)
-    (copy / "checkpoints" / "last.ckpt").write_bytes(b"nothing of the kind")
-    with pytest.raises(ConfigError, match="not a checkpoint"):
-        run.load_run(copy)
 
 
 def test_evaluation_writes_official_files_that_give_its_table(trained, recordings, tmp_path, capsys):

@@ -1,0 +1,59 @@
+"""What the tests of listening share: commands as they are typed, a fault, a microphone."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from edge_runtime.__main__ import main
+from edge_runtime.cli import run_command
+from tests.conftest import hum, write_wav
+from tests.edge_runtime.fake_portaudio import Microphone, pieces
+
+HOP = 8 * 512
+FAULT = 400.0  # Hz: another machine by far
+DELAYS = ("--on-delay", "1", "--off-delay", "1", "--machine", "fan_section_00")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """What `main` sets for itself ends with the test."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+
+
+@pytest.fixture
+def type_in(capsys):
+    """Run a command in this process -> exit code, JSON lines of stdout, stderr."""
+
+    def typed(*words):
+        code = run_command(main, [str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    return typed
+
+
+def of(told, kind):
+    return [event for event in told if event["event"] == kind]
+
+
+def scores(told):
+    return [window["score"] for window in told]
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """4 s of the machine, 4 s of another, 4 s of the machine."""
+    return write_wav(tmp_path / "faulty.wav", np.concatenate([hum(4, 1), hum(4, 2, pitch=FAULT), hum(4, 3)]))
+
+
+@pytest.fixture
+def microphone(monkeypatch):
+    """A microphone that gives 3.3 s of sound, with an overflow after 1.2 s, and then dies."""
+    sound = hum(3.3)
+    script = pieces(sound)
+    script[38] = (script[38][0], True)
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(script=[*script, "end"]))
+    return sound
