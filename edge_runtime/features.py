@@ -53,8 +53,15 @@ class Spectrum(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="spe
     sample_rate: int = SAMPLE_RATE  # Hz
 
 
+class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waveform"):
+    """The samples of the window themselves: [window]."""
+
+    sample_rate: int = SAMPLE_RATE  # Hz
+
+
 Framed = LogMel | Stft  # one row a frame
-Spec = LogMel | Stft | Spectrum
+Whole = Spectrum | Waveform  # of the window as one
+Spec = LogMel | Stft | Spectrum | Waveform
 
 
 def log_mel(audio: Floats, spec: LogMel) -> Floats:
@@ -84,6 +91,8 @@ def compute(audio: Floats, spec: Spec) -> Floats:
         return log_mel(audio, spec)
     if isinstance(spec, Stft):
         return stft_magnitude(audio, spec)
+    if isinstance(spec, Waveform):
+        return audio.astype(np.float32)
     return spectrum(audio, spec)
 
 
@@ -93,6 +102,8 @@ def shape(spec: Spec, samples: int) -> tuple[int, ...]:
         return frames_in(samples, spec), spec.n_mels
     if isinstance(spec, Stft):
         return frames_in(samples, spec), spec.n_fft // 2 + 1
+    if isinstance(spec, Waveform):
+        return (samples,)
     return (samples // 2,)
 
 

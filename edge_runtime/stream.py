@@ -71,7 +71,7 @@ class WindowStream:
         self._frames = {
             name: FrameRing(spec, self.window)
             for name, spec in self._specs.items()
-            if not isinstance(spec, features.Spectrum)
+            if not isinstance(spec, features.Whole)
         }
 
     def push(self, block: Floats) -> Iterator[tuple[int, Floats, dict[str, Floats]]]:
@@ -95,7 +95,7 @@ class WindowStream:
     def _inputs(self) -> dict[str, Floats]:
         return {
             name: features.compute(self._sound.last(), spec)
-            if isinstance(spec, features.Spectrum)
+            if isinstance(spec, features.Whole)
             else self._frames[name].last()
             for name, spec in self._specs.items()
         }

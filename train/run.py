@@ -71,7 +71,8 @@ def load_run(folder: str | Path) -> Run:
     if model.system != settings.system_of(chosen):
         system = settings.system_of(chosen)
         raise ConfigError(f"{folder}: {CONFIG} is of system {system}, {bundle.MODEL} of {model.system}; train it again")
-    network = SYSTEMS[model.system].Network(chosen, shapes(chosen))
+    classes = config.load_json(folder / CLASSES, list[SoundClass])
+    network = SYSTEMS[model.system].Network(chosen, shapes(chosen), len(classes))
     try:
         network.load_state_dict(_weights(folder / loop.CHECKPOINT))
     except RuntimeError:
@@ -79,7 +80,7 @@ def load_run(folder: str | Path) -> Run:
             f"{folder / loop.CHECKPOINT}: weights of another network than {CONFIG} describes ({model.system}, "
             f"{chosen.window_frames} frames); train it again"
         ) from None
-    return Run(chosen, model, network.eval(), config.load_json(folder / CLASSES, list[SoundClass]))
+    return Run(chosen, model, network.eval(), classes)
 
 
 def _weights(file: Path) -> dict[str, torch.Tensor]:
@@ -118,7 +119,7 @@ def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin
     torch.manual_seed(chosen.training.seed)
     system = SYSTEMS[settings.system_of(chosen)]
     classes = data.classes_of(clips)
-    network = system.Network(chosen, shapes(chosen))
+    network = system.Network(chosen, shapes(chosen), len(classes))
     objective = system.Objective(chosen, network, classes)
     batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
     if resume:

@@ -26,7 +26,7 @@ def config(request) -> Config:
 
 def network_of(config: Config) -> Any:
     torch.manual_seed(0)
-    return SYSTEMS[system_of(config)].Network(config, shapes(config)).eval()
+    return SYSTEMS[system_of(config)].Network(config, shapes(config), len(CLASSES)).eval()
 
 
 def sound_inputs(config: Config, batch: int) -> dict[str, torch.Tensor]:

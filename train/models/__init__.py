@@ -2,7 +2,8 @@
 
 Config     frozen settings, a `base.Config` with its tag
 INPUTS     name -> spec of what the network takes
-Network    nn.Module(config, shapes): forward(**inputs) -> {"embedding": [B, D]} or {"score": [B], ...}; exportable
+Network    nn.Module(config, shapes, classes: int): forward(**inputs) -> some of {"embedding": [B, D], "score": [B],
+           "logits": [B, classes]}, no margin in them; exportable. `shapes` are those of the window that listens
 Objective  base.Objective(config, network, classes): steps(network, batch) -> losses; left behind after training
 """
 

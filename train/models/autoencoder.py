@@ -39,7 +39,7 @@ class Network(nn.Module):
 
     whitening: Tensor  # [2, 640, 640]: rows that make residuals of the source, of the target domain white
 
-    def __init__(self, config: Config, shapes: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, config: Config, shapes: Mapping[str, Sequence[int]], classes: int = 0) -> None:
         super().__init__()
         size = STACK * shapes["log_mel"][1]
         self.encoder = nn.Sequential(*_layers([size, *[config.width] * 4, config.bottleneck]))

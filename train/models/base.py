@@ -1,13 +1,14 @@
 """What every system has: settings, batches, a training objective."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 from torch import Tensor, nn
 
+from calib.clips import Clip
 from edge_runtime import features
 from edge_runtime.features import Stft
 from edge_runtime.scoring import Scoring
@@ -18,8 +19,13 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     epochs: Annotated[int, Meta(ge=1)] = 10
     batch: Annotated[int, Meta(ge=2)] = 64  # clips
-    learning_rate: float = 1e-3  # of Adam
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 1e-3  # at the start
+    momentum: float = 0.9  # of sgd
+    weight_decay: float = 0.0  # of adamw, decoupled: what a step of learning rate 1 would take off every weight
     l2: float = 1e-5  # times the sum of the squared weights of every layer, added to the loss
+    schedule: Literal["constant", "cosine", "steps"] = "constant"  # cosine: to 0 at the end
+    drops: list[float] = []  # of steps: shares of the epochs, 0 to 1, after which the rate is a tenth of what it was
     seed: int = 0  # of weights, order, offsets and augmentations
     workers: Annotated[int, Meta(ge=0)] = 1  # processes that compute features; 0: the main one does
     cache_mb: int = 1024  # MiB of sound held in memory; what is beyond is read from disk when it is needed
@@ -31,10 +37,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     window_frames: Annotated[int, Meta(ge=5)] = features.WINDOW_FRAMES  # frames of 1024 samples, 512 apart
     hop_frames: Annotated[int, Meta(ge=1)] = features.HOP_FRAMES  # between scores
+    crop_frames: Annotated[int, Meta(ge=5)] | None = None  # of a training window; None: as many as listen
     scoring: Scoring = Scoring()
     training: Training = Training()
 
     one_machine_type: ClassVar[bool] = False  # whether a network of this system knows one machine type alone
+    source_only: ClassVar[bool] = False  # whether clips of the target domain are kept out of the training
+    class_by: ClassVar[tuple[str, ...]] = (
+        "machine_type",
+        "section",
+        "attributes",
+        "domain",
+    )  # tells classes apart
+    any_length: ClassVar[bool] = False  # whether the network takes windows of any number of frames (crop_frames)
 
     @property
     def window(self) -> int:
@@ -46,9 +61,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Samples."""
         return self.hop_frames * features.STEP
 
+    @property
+    def crop(self) -> int:
+        """Samples of a training window."""
+        return features.samples_of(self.crop_frames or self.window_frames, Stft())
+
     def mixing(self) -> float:
         """Probability that a clip's waveform is mixed with another's."""
         return 0.0
+
+    def pairs(self) -> bool:
+        """Whether every clip comes with another of its machine under other conditions, both augmented."""
+        return False
+
+    def missing(self, clips: Sequence[Clip]) -> str:
+        """What the training clips lack that this system needs, in words; empty where nothing."""
+        return ""
 
 
 class SoundClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,12 +87,18 @@ class SoundClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attributes: str
     domain: str | None
 
+    @property
+    def machine(self) -> str:
+        """As `Clip.machine` says it."""
+        return f"{self.machine_type}_{self.section}" if self.section else self.machine_type
+
 
 class Batch(NamedTuple):
     """Some clips, ready for a network."""
 
     inputs: dict[str, Tensor]  # by name, [B, ...] float32
     labels: Tensor  # [B, classes], each row sums to 1
+    pair: dict[str, Tensor] | None = None  # inputs of each clip's pair, where the config asks for pairs
 
 
 class Objective(nn.Module, ABC):

@@ -105,7 +105,7 @@ class SpectrogramBranch(nn.Module):
 class Network(nn.Module):
     """What listens: both branches, and nothing of the training."""
 
-    def __init__(self, config: Config, shapes: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, config: Config, shapes: Mapping[str, Sequence[int]], classes: int = 0) -> None:
         super().__init__()
         self.spectrum = SpectrumBranch(shapes["spectrum"][0])
         self.stft = SpectrogramBranch(shapes["stft"][1])
