@@ -1,19 +1,19 @@
 """Recordings -> what a model makes of each of their windows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.cache import FeatureCache, feature_cache
 from calib.clips import Clip, load
+from calib.progress import bar
 from edge_runtime import features, quality
 from edge_runtime.backends import Arrays, Backend
 from edge_runtime.bundle import Model
-from edge_runtime.cli import say
 from edge_runtime.errors import DataError
-from edge_runtime.features import LogMel
-from edge_runtime.stream import windows
+from edge_runtime.features import Framed, LogMel, Spec, Spectrum, Waveform
 
 MEL = LogMel()
 
@@ -45,6 +45,12 @@ class Collected:
         """Only the clips of one machine."""
         return self.select([clip.machine == name for clip in self.clips])
 
+    def part(self, who: str) -> "Collected":
+        """The outputs called "who/name", as "name": what one of several models made of the windows."""
+        start = f"{who}/"
+        own = {name.removeprefix(start): array for name, array in self.outputs.items() if name.startswith(start)}
+        return replace(self, outputs=own)
+
     @property
     def machines(self) -> list[str]:
         """Names of the machines, sorted."""
@@ -54,6 +60,12 @@ class Collected:
     def target(self) -> NDArray[np.bool_]:
         """[windows] whether the window is of the target domain."""
         return np.array([clip.domain == "target" for clip in self.clips], bool)[self.clip]
+
+    @property
+    def kind(self) -> NDArray[np.intp]:
+        """[windows] number of the attributes and domain of the window's clip."""
+        names = [f"{clip.domain} {clip.attributes}" for clip in self.clips]
+        return np.unique(names, return_inverse=True)[1].astype(np.intp)[self.clip]
 
 
 def collect(
@@ -66,7 +78,7 @@ def collect(
     fit: list[bool] = []
     results: list[Arrays] = []
     waiting: list[Arrays] = []
-    for index, clip in enumerate(clips):
+    for index, clip in enumerate(bar(clips, "clips") if progress else clips):
         for inputs, level, scorable in clip_windows(clip, model):
             owner.append(index)
             mel.append(level)
@@ -75,8 +87,6 @@ def collect(
             if len(waiting) == batch:
                 results.append(_run(backend, waiting))
                 waiting = []
-        if progress and (index + 1) % 100 == 0:
-            say(f"  {index + 1} of {len(clips)} clips")
     if waiting:
         results.append(_run(backend, waiting))
     if not results:
@@ -99,11 +109,31 @@ def clip_windows(clip: Clip, model: Model) -> Iterable[tuple[Arrays, NDArray[np.
             f"{clip.path}: {len(audio) / rate:.2f} s, shorter than the window of {model.window / rate:.2f} s "
             f"({(model.window - MEL.n_fft) // MEL.step + 1} frames); use a model with a shorter window"
         )
-    for start, inputs in windows(audio, model.inputs, model.window, model.hop):
-        sound = audio[start : start + model.window]
-        own = next((inputs[name] for name, spec in model.inputs.items() if spec == MEL), None)
-        mel = features.log_mel(sound, MEL) if own is None else own
-        yield inputs, mel.mean(axis=0), quality.judge(sound).fit
+    sound = _Sound(clip, audio, model, feature_cache())
+    for start in range(0, len(audio) - model.window + 1, model.hop):
+        inputs = {name: sound.window(start, spec) for name, spec in model.computed.items()}
+        part = audio[start : start + model.window]
+        yield inputs, sound.window(start, MEL).mean(axis=0), quality.judge(part).fit
+
+
+class _Sound:
+    """A clip and the features of its windows: framed ones are slices of the whole clip's, computed once."""
+
+    def __init__(self, clip: Clip, audio: NDArray[np.float32], model: Model, cache: FeatureCache) -> None:
+        self._clip, self._audio, self._model, self._cache = clip, audio, model, cache
+        self._frames: dict[Framed, NDArray[np.float32]] = {}
+
+    def window(self, start: int, spec: Spec) -> NDArray[np.float32]:
+        """The input that `spec` describes, of the window that begins at a sample."""
+        length, rate = self._model.window, self._model.sample_rate
+        if isinstance(spec, Spectrum):
+            return np.asarray(self._cache.whole(self._clip, spec, start, length, sound=self._audio, sample_rate=rate))
+        if isinstance(spec, Waveform) or start % spec.step:
+            return features.compute(self._audio[start : start + length], spec)
+        if spec not in self._frames:
+            self._frames[spec] = self._cache.framed(self._clip, spec, sound=self._audio, sample_rate=rate)
+        first = start // spec.step
+        return np.asarray(self._frames[spec][first : first + features.frames_in(length, spec)])
 
 
 def mean_per_clip(values: NDArray[np.floating], clip: NDArray[np.intp], clips: int) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ def write_golden(folder: Path) -> None:
     """Replay the golden clip through a model folder and keep every stage: sound, inputs, outputs, scores."""
     model = bundle.load_model(folder)
     sound = golden_clip(model.window, model.sample_rate)
-    inputs = {name: compute(sound, spec) for name, spec in model.inputs.items()}
-    backend = open_backend(bundle.network_file(folder))
+    inputs = {name: compute(sound, spec) for name, spec in model.computed.items()}
+    backend = open_backend(bundle.network_file(folder), model)
     outputs = backend.run({name: array[np.newaxis] for name, array in inputs.items()})
     backend.close()
     arrays: dict[str, NDArray[np.floating]] = {f"input.{name}": array for name, array in inputs.items()}

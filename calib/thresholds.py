@@ -32,13 +32,14 @@ def held_out_scores(
     fit_and_score: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Doubles],
     seed: int = 0,
 ) -> Doubles:
-    """[windows]: each window scored by references fitted on the other folds.
+    """[windows, ...]: each window scored by references fitted on the other folds.
 
-    `fit_and_score(fitted, held)` takes two masks [windows] and returns the scores of the held-out windows.
+    `fit_and_score(fitted, held)` takes two masks [windows] and returns the scores [held-out windows, ...].
     """
-    scores = np.zeros(len(recordings))
-    for held in folds(recordings, seed):
-        scores[held] = fit_and_score(~held, held)
+    found = [(held, fit_and_score(~held, held)) for held in folds(recordings, seed)]
+    scores = np.zeros((len(recordings), *found[0][1].shape[1:]))
+    for held, values in found:
+        scores[held] = values
     return scores
 
 

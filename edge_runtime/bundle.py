@@ -7,7 +7,8 @@
     golden.npz      a simulated clip, its features, embedding and score, to replay on the device
 
 Opening checks every hash first. A half-written bundle has no manifest and does not open. A bundle without an ONNX
-file has no network: its embedding is the time mean of its only input.
+file has no network: what is scored is then pooled from its inputs. A bundle of an older format is migrated as it is
+read (`edge_runtime/migrate.py`); its files stay as they are.
 """
 
 import datetime
@@ -21,12 +22,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime import __version__, config, features
-from edge_runtime.errors import AuscultError, BundleError
+from edge_runtime import __version__, config, features, migrate
+from edge_runtime.errors import BundleError
 from edge_runtime.features import Spec
-from edge_runtime.scoring import Machine, Scoring
+from edge_runtime.pooling import Pooling
+from edge_runtime.scoring import FITTED, Machine, Nearest, Scoring, parts
 
-FORMAT = 1
+FORMAT = migrate.FORMAT
 MANIFEST, MODEL, GOLDEN, MACHINES = "manifest.json", "model.json", "golden.npz", "machines"
 FP32, CPU, TRT = "model.onnx", "model.cpu.onnx", "model.trt.onnx"
 
@@ -37,15 +39,22 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     system: str  # "mel_mean", "autoencoder", "featex", ...
     inputs: dict[str, Spec]  # the graph's inputs by name
-    outputs: dict[str, list[int]]  # their shapes without the batch axis: {"embedding": [256]}
+    outputs: dict[str, list[int]]  # the graph's; their shapes without the batch axis: {"embedding": [256]}
+    beside: dict[str, Spec] = {}  # inputs that no graph takes, only poolings
+    poolings: dict[str, Pooling] = {}  # outputs beside the graph's, or instead of them, by name
     window: int = features.WINDOW  # samples behind one score
     hop: int = features.HOP  # samples between scores
     sample_rate: int = features.SAMPLE_RATE  # Hz
-    scoring: Scoring = Scoring()
+    scoring: Scoring = Nearest()
     parameters: int = 0
     macs: int = 0  # multiply-accumulates a window; 1 is 2 FLOPs
     trained_on: list[str] = []  # machines
     classes: list[str] = []  # the machine that each of the network's logits stands for
+
+    @property
+    def computed(self) -> dict[str, Spec]:
+        """Every input that is computed of a window, by name."""
+        return {**self.inputs, **self.beside}
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,10 +124,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     file = folder / MANIFEST
     if not file.exists():
         raise BundleError(f"{folder}: no {MANIFEST}: half-written or not a bundle; pack or copy it again")
-    check_format(file)
-    manifest = _strict(file, Manifest)
-    if manifest.digest != _digest(manifest):
-        raise BundleError(f"{file}: changed since it was packed; copy the bundle again")
+    manifest = _read_manifest(file)
     for name, wanted in manifest.files.items():
         _check_file(folder, name, wanted)
     for name in sorted(set(payload(folder)) - set(manifest.files)):
@@ -126,20 +132,16 @@ def open_bundle(folder: str | Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def check_format(file: Path) -> None:
-    """Read the format number first: an older or newer manifest may have other fields."""
-
-    class Format(msgspec.Struct):
-        format: int
-
-    found = _strict(file, Format).format
-    if found != FORMAT:
-        kind = "newer" if found > FORMAT else "older"
-        raise BundleError(f"{file}: format {found} is {kind} than this program's {FORMAT}; {_mend(found)}")
-
-
-def _mend(found: int) -> str:
-    return "update auscult on this device" if found > FORMAT else "pack the model again"
+def _read_manifest(file: Path) -> Manifest:
+    """Check format and digest, and bring what an older program wrote to today's fields."""
+    try:
+        told: dict[str, Any] = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        migrate.checked_format(told, str(file))
+        if told.get("digest") != _digest(told):
+            raise BundleError(f"{file}: changed since it was packed; copy the bundle again")
+        return msgspec.convert({**migrate.manifest(told), "format": FORMAT}, Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BundleError(f"{file}: {error}; copy the bundle again") from None
 
 
 def _check_file(folder: Path, name: str, wanted: str) -> None:
@@ -153,8 +155,8 @@ def _check_file(folder: Path, name: str, wanted: str) -> None:
         raise BundleError(f"{file}: SHA-256 {actual[:12]}, manifest says {wanted[:12]}; copy the bundle again")
 
 
-def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(manifest, digest=""))).hexdigest()
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode({**manifest, "digest": ""})).hexdigest()
 
 
 def sha256(file: Path) -> str:
@@ -166,25 +168,25 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _strict(file: Path, kind: Any) -> Any:
-    try:
-        return config.load_json(file, kind)
-    except AuscultError as error:
-        raise BundleError(f"{error}; copy the bundle again") from None
-
-
 def load_model(folder: Path) -> Model:
-    """The model of a folder that is not packed yet."""
-    if not (folder / MODEL).exists():
+    """The model of a folder that is not packed yet, or of a bundle."""
+    file = folder / MODEL
+    if not file.exists():
         raise BundleError(f"{folder}: no {MODEL}; make it with export/to_onnx.py")
-    return config.load_json(folder / MODEL, Model)
+    told = config.load_json(file, dict[str, Any])
+    try:
+        return msgspec.convert(migrate.model(told), Model)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{file}: {error}; make it again with export/to_onnx.py") from None
 
 
 def save_machine(file: Path, machine: Machine) -> None:
     """One machine as arrays; words and settings as JSON in an array of bytes."""
-    fields = {name: getattr(machine, name) for name in machine.__struct_fields__}
+    fields = {name: getattr(machine, name) for name in machine.__struct_fields__ if name != "fitted"}
     arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    settings = {name: value for name, value in fields.items() if name not in arrays}
+    settings = {name: value for name, value in fields.items() if name not in arrays} | {"format": FORMAT}
+    for number, fitted in enumerate(machine.fitted):
+        arrays |= {f"part{number}.{name}": getattr(fitted, name) for name in fitted.__struct_fields__}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(file, {**arrays, "settings": np.frombuffer(msgspec.json.encode(settings), np.uint8)})
 
@@ -194,11 +196,19 @@ def load_machine(file: Path) -> Machine:
     arrays = load_arrays(file)
     try:
         settings = msgspec.json.decode(arrays.pop("settings").tobytes())
-        scoring = msgspec.convert(settings.pop("scoring"), Scoring)
-        fields: dict[str, Any] = {**settings, **arrays, "scoring": scoring}
-        return Machine(**fields)
+        settings, arrays = migrate.machine(settings, arrays)
+        scoring: Scoring = msgspec.convert(settings.pop("scoring"), Scoring)
+        fitted = [FITTED[type(part)](**_part(arrays, number)) for number, part in enumerate(parts(scoring))]
+        rest = {name: array for name, array in arrays.items() if not name.startswith("part")}
+        fields: dict[str, Any] = {**settings, **rest}
+        return Machine(**fields, scoring=scoring, fitted=fitted)
     except (KeyError, TypeError, msgspec.MsgspecError) as error:
         raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None
+
+
+def _part(arrays: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
+    start = f"part{number}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -241,7 +251,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
             accuracy=accuracy or {},
             files={name: sha256(partial / name) for name in payload(partial)},
         )
-        manifest = msgspec.structs.replace(manifest, digest=_digest(manifest))
+        manifest = msgspec.structs.replace(manifest, digest=_digest(msgspec.to_builtins(manifest)))
         config.save_json(partial / MANIFEST, manifest)
         partial.chmod(0o755)
         partial.replace(out)

@@ -108,7 +108,7 @@ def _detector(options: argparse.Namespace) -> Detector:
     if options.threshold is not None:
         promise = "set with --threshold, no rate promised"
         machine = msgspec.structs.replace(machine, threshold=options.threshold, promise=promise)
-    return Detector(bundle.model, machine, open_backend(bundle.network))
+    return Detector(bundle.model, machine, open_backend(bundle.network, bundle.model))
 
 
 def _source(options: argparse.Namespace, rate: int, window: int) -> Source:

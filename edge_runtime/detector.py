@@ -30,7 +30,7 @@ class Detector:
     def __init__(self, model: Model, machine: Machine, backend: Backend) -> None:
         self.model, self.machine = model, machine
         self._backend = backend
-        self._stream = WindowStream(model.inputs, model.window, model.hop)
+        self._stream = WindowStream(model.computed, model.window, model.hop)
 
     def reset(self) -> None:
         """A new recording begins, or samples were lost: no window may span the gap."""

@@ -6,6 +6,7 @@
 MODEL is a model folder or a bundle. AUC and pAUC of each machine and their means over machines, of
     network, INT8    what the bundle listens with: model.cpu.onnx and the folder's machines (fitted here if it has none)
     network, FP32    model.onnx, with references of its own
+    this detector    what the bundle listens with, where it holds another detector without a network
     no network       time mean of the log-mel, whitened, nearest references
     loudness alone   how far the level of the clip is from that of normal clips
 with 95 % bootstrap intervals, and differences over the same resamples: where an interval holds 0, no difference is
@@ -14,7 +15,6 @@ shown. Spearman: rank correlation of the FP32 and INT8 scores. The file of `--ou
 
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,22 +24,23 @@ from scipy.stats import spearmanr
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from calib import comparators
+from calib import detectors
 from calib.bootstrap import Interval
-from calib.clips import Clip, check, index, training
+from calib.clips import Clip, check, index
 from calib.collect import Collected, collect
-from calib.fit import WITHOUT_NETWORK, fit_machine, score_clips
+from calib.machines import fit_machines, score_clips
 from edge_runtime import bundle, config
-from edge_runtime.backends import Backend, open_backend
+from edge_runtime.backends import Backend, Several, open_backend
 from edge_runtime.bundle import Accuracy, Model
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import Machine
-from export import data
 from export.figures import Drawn, Figures, draw, mean
 
 INT8, FP32, NONE, LOUDNESS = "network, INT8", "network, FP32", "no network", "loudness alone"
+OWN = "this detector"  # of a folder without a network that holds another detector than the default
+BESIDE = {NONE: detectors.DEFAULT, LOUDNESS: detectors.LOUDNESS}
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,25 +73,25 @@ def compare(folder: Path, clips: list[Clip]) -> Comparison:
     """A model folder or bundle on the clips of a data set."""
     model, known = bundle.load_model(folder), _machines(folder)
     names = comparable(clips, known)
-    chosen = [clip for clip in clips if clip.machine in names and (clip.trains or _labelled(clip))]
+    chosen = [clip for clip in clips if clip.machine in names and (clip.trains or labelled(clip))]
     check(chosen)
-    backends = _backends(folder)
-    heard = collect(chosen, model, data.Several(backends), progress=True)
+    backends = _backends(folder, model)
+    heard = collect(chosen, detectors.hearing(model, BESIDE.values()), Several(backends), progress=True)
+    scores = machine_scores(heard, list(backends), model, known)
     rows, drawn = [], []
     for order, name in enumerate(names):
         own = heard.machine(name)
-        scores = machine_scores(own, model, list(backends), known.get(name))
-        labels = np.array([clip.label == "anomaly" for clip in own.clips if _labelled(clip)])
-        drawn.append(draw(labels, scores, [0, order]))
+        labels = np.array([clip.label == "anomaly" for clip in own.clips if labelled(clip)])
+        drawn.append(draw(labels, scores[name], [0, order]))
         counts = (sum(clip.trains for clip in own.clips), int(np.sum(~labels)), int(np.sum(labels)))
-        rows.append(_row(name, counts, drawn[-1], _spearman(scores)))
+        rows.append(_row(name, counts, drawn[-1], _spearman(scores[name])))
     return Comparison(rows, _mean(rows, drawn), hashes(folder))
 
 
 def comparable(clips: list[Clip], known: dict[str, Machine]) -> list[str]:
     """Names of the machines with two training clips at least and with test clips of both labels, all of them known."""
     train = [clip.machine for clip in clips if clip.trains]
-    tested = {(clip.machine, clip.label) for clip in clips if _labelled(clip)}
+    tested = {(clip.machine, clip.label) for clip in clips if labelled(clip)}
     both = sorted({clip.machine for clip in clips if {(clip.machine, "normal"), (clip.machine, "anomaly")} <= tested})
     names = [name for name in both if train.count(name) > 1 and (not known or name in known)]
     if not names:
@@ -101,22 +102,23 @@ def comparable(clips: list[Clip], known: dict[str, Machine]) -> list[str]:
     return names
 
 
-def machine_scores(own: Collected, model: Model, who: list[str], machine: Machine | None) -> dict[str, Doubles]:
-    """One machine's clips -> scores [test clips] of each system.
+def machine_scores(
+    heard: Collected, backends: Collection[str], model: Model, known: dict[str, Machine]
+) -> dict[str, dict[str, Doubles]]:
+    """What several backends made of the clips -> machine -> system -> scores [test clips].
 
-    The folder's machine is used for what the folder listens with; all else is fitted to the training clips.
+    The folder's own machines are used for what the folder listens with; all else is fitted to the training clips.
     """
-    heard = {system: data.part(own, system) for system in who}
-    heard[NONE] = replace(own, outputs={"embedding": own.mel})
-    scoring = {NONE: WITHOUT_NETWORK, **dict.fromkeys(who, model.scoring)}
-    train = np.array([clip.trains for clip in own.clips])
-    test = own.select([_labelled(clip) for clip in own.clips])
-    scores = {}
-    for system, collected in heard.items():
-        kept = machine if system == (who[0] if who else NONE) else None
-        fitted = kept or fit_machine(own.clips[0].machine, collected.select(train), scoring[system])
-        scores[system] = score_clips(collected.select([_labelled(clip) for clip in own.clips]), fitted)
-    return {**scores, LOUDNESS: comparators.loudness(training(own.clips), test.clips)}
+    shipped = _shipped(backends)
+    train, test = heard.select([clip.trains for clip in heard.clips]), heard.select(list(map(labelled, heard.clips)))
+    scores: dict[str, dict[str, Doubles]] = {name: {} for name in heard.machines}
+    for system in backends:
+        scoring = detectors.load(BESIDE[system]).scoring if system in BESIDE else model.scoring
+        machines = known if system == shipped else {}
+        machines = machines or fit_machines(train.part(system), scoring, classes=model.classes)
+        for name in scores:
+            scores[name][system] = score_clips(test.part(system).machine(name), machines[name])
+    return scores
 
 
 def _row(name: str, counts: tuple[int, int, int], drawn: dict[str, Drawn], spearman: float | None) -> Row:
@@ -141,7 +143,7 @@ def _mean(rows: list[Row], drawn: list[dict[str, Drawn]]) -> Row:
 
 def _shipped(systems: Collection[str]) -> str:
     """What the folder listens with."""
-    return next(system for system in (INT8, FP32, NONE) if system in systems)
+    return next(system for system in (INT8, FP32, OWN, NONE) if system in systems)
 
 
 def _spearman(scores: dict[str, Doubles]) -> float | None:
@@ -161,10 +163,13 @@ def _accuracy(row: Row) -> Accuracy:
     )
 
 
-def _backends(folder: Path) -> dict[str, Backend]:
-    """System -> its network; what the folder listens with comes first."""
+def _backends(folder: Path, model: Model) -> dict[str, Backend]:
+    """System -> what hears for it: the folder's own, and the detectors that need no training."""
     files = {INT8: folder / bundle.CPU, FP32: folder / bundle.FP32}
-    return {system: open_backend(file) for system, file in files.items() if file.exists()}
+    found = {system: open_backend(file, model) for system, file in files.items() if file.exists()}
+    if not found and model.system != detectors.DEFAULT:
+        found[OWN] = open_backend(None, model)
+    return found | {system: open_backend(None, detectors.model(name)) for system, name in BESIDE.items()}
 
 
 def _machines(folder: Path) -> dict[str, Machine]:
@@ -177,7 +182,8 @@ def hashes(folder: Path) -> dict[str, str]:
     return {name: bundle.sha256(folder / name) for name in bundle.payload(folder) if name != bundle.GOLDEN}
 
 
-def _labelled(clip: Clip) -> bool:
+def labelled(clip: Clip) -> bool:
+    """Whether it is a test clip that judges."""
     return clip.split == "test" and clip.label in ("normal", "anomaly")
 
 

@@ -1,7 +1,6 @@
 """The clips that a check or a calibration listens to: of a data set, or simulated for the moment."""
 
 import argparse
-import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,8 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from calib.clips import Clip, index
-from calib.collect import Collected, clip_windows
-from edge_runtime.backends import Arrays, Backend
+from calib.collect import clip_windows
+from edge_runtime.backends import Arrays
 from edge_runtime.bundle import Model
 from edge_runtime.cli import say
 from edge_runtime.errors import ConfigError
@@ -58,36 +57,9 @@ def spread(clips: Iterable[Clip], count: int, seed: int = 0) -> list[Clip]:
     return [clip for clip in turns if clip is not None][:count]
 
 
-def first_windows(clips: Iterable[Clip], model: Model) -> Iterator[Arrays]:
-    """The inputs of each clip's first window, as a batch of one; one clip in memory at a time."""
+def first_windows(clips: Iterable[Clip], model: Model, names: Iterable[str] | None = None) -> Iterator[Arrays]:
+    """The inputs of each clip's first window (or those named), as a batch of one; one clip in memory at a time."""
+    wanted = list(model.computed if names is None else names)
     for clip in clips:
         inputs, *_ = next(iter(clip_windows(clip, model)))
-        yield {name: array[np.newaxis] for name, array in inputs.items()}
-
-
-class Several:
-    """Backends that hear the same windows; the output "embedding" of backend "cpu" is called "cpu/embedding"."""
-
-    def __init__(self, backends: dict[str, Backend]) -> None:
-        self._backends = backends
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Inputs by name -> the outputs of all."""
-        return {
-            f"{who}/{name}": array
-            for who, backend in self._backends.items()
-            for name, array in backend.run(inputs).items()
-        }
-
-    def close(self) -> None:
-        """Close all."""
-        for backend in self._backends.values():
-            backend.close()
-
-
-def part(collected: Collected, who: str) -> Collected:
-    """What one of `Several` made of the windows."""
-    own = {
-        name.removeprefix(f"{who}/"): array for name, array in collected.outputs.items() if name.startswith(f"{who}/")
-    }
-    return dataclasses.replace(collected, outputs=own)
+        yield {name: inputs[name][np.newaxis] for name in wanted}

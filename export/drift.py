@@ -12,12 +12,12 @@ from scipy.stats import spearmanr
 
 from calib.clips import Clip
 from calib.collect import Collected, collect
-from calib.fit import fit_machines, score_clips
+from calib.machines import fit_machines, score_clips
 from calib.references import EMPTY
-from edge_runtime.backends import Arrays, Backend, open_backend
+from edge_runtime.backends import Arrays, Backend, Several, open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.features import Doubles
-from edge_runtime.scoring import project
+from edge_runtime.scoring import Fusion, Nearest, Probability, Scoring, parts, project
 from export import data
 
 TIMES = 30  # runs that the quickest is taken of
@@ -38,17 +38,17 @@ def measure(
 ) -> dict[str, Drift]:
     """Each network on clips held back, under references of the clips that are fitted; FP32 is "fp32"."""
     files = {"fp32": fp32, **forms}
-    backends = {who: open_backend(file) for who, file in files.items()}
-    heard = collect([*fitted, *held], model, data.Several(backends))
+    backends = {who: open_backend(file, model) for who, file in files.items()}
+    heard = collect([*fitted, *held], model, Several(backends))
     new = np.arange(len(fitted) + len(held)) >= len(fitted)
     window = next(data.first_windows(held, model))
-    truth = data.part(heard, "fp32")
+    truth = heard.part("fp32")
     back = truth.select(new)
     owners = [back.clips[clip].machine for clip in back.clip]
     scores, reference_points = _scores(truth, model, new), points(back.outputs, model)
     found = {}
     for who, file in files.items():
-        own = data.part(heard, who)
+        own = heard.part(who)
         own_points = points(own.select(new).outputs, model)
         found[who] = Drift(
             kilobytes=file.stat().st_size // 1024,
@@ -61,10 +61,15 @@ def measure(
 
 
 def points(outputs: Arrays, model: Model) -> Doubles:
-    """What is scored of a network's outputs: embeddings [windows, dimensions], of unit length for the cosine."""
-    if model.scoring.metric == "network":
-        return outputs["score"].reshape(-1, 1).astype(np.float64)
-    return project(outputs["embedding"].astype(np.float64), model.scoring.metric, EMPTY, EMPTY)
+    """What is scored of a network's outputs [windows, dimensions]: of unit length for the cosine, as log probabilities.
+
+    Of a fusion it is the first that comes from the network.
+    """
+    part = next(part for part in parts(model.scoring) if part.of in model.outputs)
+    values = outputs[part.of].astype(np.float64).reshape(len(outputs[part.of]), -1)
+    if isinstance(part, Probability):
+        return values - np.logaddexp.reduce(values, axis=1, keepdims=True)
+    return project(values, part.metric if isinstance(part, Nearest) else "euclidean", EMPTY, EMPTY)
 
 
 def noise(reference: Doubles, found: Doubles, machines: Sequence[str]) -> float:
@@ -89,13 +94,20 @@ def _cosines(ours: Doubles, theirs: Doubles) -> Doubles:
 
 def _scores(heard: Collected, model: Model, new: NDArray[np.bool_]) -> dict[str, Doubles]:
     """Machine -> scores of its held-back clips; every fitted clip is a reference, so that no clustering blurs them."""
-    scoring = msgspec.structs.replace(model.scoring, centroids=0)
+    scoring = _unclustered(model.scoring)
     old, back = heard.select(~new), heard.select(new)
     known = {name for name in old.machines if sum(clip.machine == name for clip in old.clips) > 1}
     if not known:
         return {}
-    machines = fit_machines(old.select([clip.machine in known for clip in old.clips]), scoring)
+    chosen = old.select([clip.machine in known for clip in old.clips])
+    machines = fit_machines(chosen, scoring, classes=model.classes)
     return {name: score_clips(back.machine(name), machines[name]) for name in back.machines if name in known}
+
+
+def _unclustered(scoring: Scoring) -> Scoring:
+    if isinstance(scoring, Fusion):
+        return msgspec.structs.replace(scoring, parts=[_unclustered(part) for part in scoring.parts])
+    return msgspec.structs.replace(scoring, references="windows") if isinstance(scoring, Nearest) else scoring
 
 
 def _agreement(ours: Mapping[str, Doubles], theirs: Mapping[str, Doubles]) -> float | None:

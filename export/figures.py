@@ -22,18 +22,23 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Drawn:
-    """AUC and pAUC, as measured and in each resample."""
+    """Some figures (AUC and pAUC, where nothing else is said), as measured and in each resample."""
 
-    values: Doubles  # [2]
-    resampled: Doubles  # [2, resamples]
+    values: Doubles  # [figures]
+    resampled: Doubles  # [figures, resamples]
 
     def __sub__(self, other: "Drawn") -> "Drawn":
         return Drawn(self.values - other.values, self.resampled - other.resampled)
 
     @property
+    def intervals(self) -> list[Interval]:
+        """Each with the bounds of its interval."""
+        return [between(value, row) for value, row in zip(self.values, self.resampled, strict=True)]
+
+    @property
     def figures(self) -> Figures:
-        """With the bounds of their intervals."""
-        return Figures(*[between(value, row) for value, row in zip(self.values, self.resampled, strict=True)])
+        """The same by name: of AUC and pAUC."""
+        return Figures(*self.intervals)
 
 
 def draw(labels: NDArray[np.bool_], scores: Mapping[str, Doubles], seed: list[int]) -> dict[str, Drawn]:

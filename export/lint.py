@@ -13,7 +13,7 @@ def faults(file: Path, form: Form) -> list[str]:
     """What in a quantized file its form forbids, in words; nothing where it is as it should be."""
     onnx.checker.check_model(str(file), full_check=True)
     graph = Graph(onnx.load(file).graph)
-    gated = graph.gates()
+    gated = graph.gates() | graph.choosers()
     found = []
     for node in graph.nodes:
         found += _pair(node, graph, form)
@@ -38,12 +38,15 @@ def _pair(node: NodeProto, graph: Graph, form: Form) -> list[str]:
 
 
 def _weights(node: NodeProto, graph: Graph, gated: bool) -> list[str]:
-    """Each output channel has its own scale; activations and weights are quantized both or neither; no gate is."""
+    """Each output channel has its own scale; activations and weights are quantized both or neither.
+
+    No gate is, nor what a TopK chooses by.
+    """
     weights, activations = (_dequantizer(name, graph) for name in (node.input[1], node.input[0]))
-    if weights is None:
+    if weights is None or weights.input[0] not in graph.constants:  # a product of two activations has no weights
         return []
     if gated:
-        return [f"{node.name}: a gate is quantized"]
+        return [f"{node.name}: a gate, or what a TopK chooses by, is quantized"]
     found = [] if activations is not None else [f"{node.name}: weights are quantized, {node.input[0]} is not"]
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     wanted = 0 if node.op_type == "Conv" or transposed else 1

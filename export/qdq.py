@@ -4,8 +4,9 @@
     trt    S8S8: symmetric int8, zero-points 0, biases in float, of an addition both inputs or neither
 
 Only Conv, Gemm and MatMul with constant weights are quantized, each output channel of a weight with its own scale.
-The rest stays in float, and so do gates (the two products of squeeze-and-excitation). The weights of the cpu form use
-seven of their eight bits: the vector units of x86 without VNNI add pairs of products in 16 bits and would saturate.
+The rest stays in float, and so do gates (the two products of squeeze-and-excitation) and what a TopK chooses by. The
+weights of the cpu form use seven of their eight bits: the vector units of x86 without VNNI add pairs of products in 16
+bits and would saturate.
 """
 
 import io
@@ -68,6 +69,23 @@ class Graph:
                 found |= self._back_to_a_mean(node.input[0])
         return found
 
+    def choosers(self) -> set[str]:
+        """Names of the weighted nodes that a TopK chooses by: a step of rounding would choose another place."""
+        found: set[str] = set()
+        passed: set[str] = set()
+        waiting = [node.input[0] for node in self.nodes if node.op_type == "TopK"]
+        while waiting:
+            name = waiting.pop()
+            node = self.writer.get(name)
+            if node is None or name in passed:
+                continue
+            passed.add(name)
+            if node.op_type in WEIGHTED and self.constant(node.input[1:]):
+                found.add(node.name)
+            else:
+                waiting += node.input
+        return found
+
     def _back_to_a_mean(self, tensor: str) -> set[str]:
         """Names of the nodes behind a tensor up to means over it; none if there is another way in."""
         passed: set[str] = set()
@@ -91,7 +109,7 @@ def load(network: Path) -> ModelProto:
 def plan(model: ModelProto, in_float: Collection[str] = ()) -> Plan:
     """Which nodes to quantize, less those named to stay in float."""
     graph = Graph(model.graph)
-    left = graph.gates() | set(in_float)
+    left = graph.gates() | graph.choosers() | set(in_float)
     weighted = [
         node.name
         for node in graph.nodes

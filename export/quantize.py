@@ -72,7 +72,7 @@ def quantize(
     model = bundle.load_model(folder)
     chosen, held = split(clips, count)
     check(chosen + held)
-    ranges = qdq.calibrate(folder / bundle.FP32, data.first_windows(chosen, model), percentile)
+    ranges = qdq.calibrate(folder / bundle.FP32, data.first_windows(chosen, model, model.inputs), percentile)
     with TemporaryDirectory(prefix=".quantize-", dir=folder) as temporary:
         trial = Trial(folder, chosen[:TRIED], Path(temporary) / "tried.onnx")
         files: dict[str, Path] = {}
@@ -138,7 +138,7 @@ class Trial:
         return found
 
     def _points(self, file: Path) -> Doubles:
-        backend = open_backend(file)
+        backend = open_backend(file, self.model)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # a backend runs on the thread that calls it
             outputs = list(pool.map(backend.run, self._windows))
         return np.concatenate([points(output, self.model) for output in outputs])

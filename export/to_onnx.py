@@ -28,16 +28,16 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 
 from calib.clips import Clip, check, training
 from calib.collect import Collected, collect
-from calib.fit import fit_machines
+from calib.machines import fit_machines
 from edge_runtime import bundle, config
-from edge_runtime.backends import open_backend
+from edge_runtime.backends import Several, open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import score
 from export import data
-from train.backend import TorchBackend, measured, zeros
+from train.backend import measured, open_torch, zeros
 
 OPSET = 20  # the highest that TensorRT 10.3 and 11 both read
 TOLERANCE = 1e-4  # of an element of a unit-length embedding, or relative to the greatest score; float32 gives 1e-6
@@ -123,10 +123,10 @@ def compare(network: nn.Module, folder: Path, clips: list[Clip]) -> Equality:
     normal = training(clips)
     chosen = data.spread(normal, CLIPS) + data.spread(set(clips) - set(normal), CLIPS)
     check(chosen)
-    backend = data.Several({"torch": TorchBackend(network), "onnx": open_backend(folder / bundle.FP32)})
+    backend = Several({"torch": open_torch(network, model), "onnx": open_backend(folder / bundle.FP32, model)})
     found = collect(chosen, model, backend)
     backend.close()
-    ours, theirs = data.part(found, "torch"), data.part(found, "onnx")
+    ours, theirs = found.part("torch"), found.part("onnx")
     if set(ours.outputs) != set(theirs.outputs):
         raise ValueError(f"the graph gives {sorted(theirs.outputs)}, the network {sorted(ours.outputs)}")
     differences = {name: difference(ours.outputs[name], theirs.outputs[name]) for name in ours.outputs}
@@ -144,7 +144,7 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 def decisions(ours: Collected, theirs: Collected, model: Model) -> tuple[int, list[str], int]:
     """Fit each machine to torch's outputs: (windows decided, clips decided otherwise, windows on the threshold)."""
     decided, changed, ties = 0, set(), 0
-    machines = fit_machines(_fittable(ours), model.scoring)
+    machines = fit_machines(_fittable(ours), model.scoring, classes=model.classes)
     for name, machine in machines.items():
         heard, again = ours.machine(name), theirs.machine(name)
         scores, others = score(heard.outputs, machine), score(again.outputs, machine)

@@ -1,6 +1,7 @@
 """What several tests share: sound, small bundles, and where the real recordings lie."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: small products stall on more threads
@@ -11,18 +12,20 @@ import soundfile
 
 from edge_runtime import bundle, config, features
 from edge_runtime.features import LogMel
-from edge_runtime.scoring import Machine, Scoring
+from edge_runtime.pooling import Mean
+from edge_runtime.scoring import Machine, Nearest, References
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real recordings; a test that needs it is skipped where it is not."""
-    if not (SHARED / "data").is_dir():
-        pytest.skip(f"needs the real recordings in {SHARED}/data")
-    return SHARED
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory) -> Iterator[Path]:
+    """Features are kept in a folder of the tests' own, never in the home folder."""
+    folder: Path = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUSCULT_CACHE", str(folder))
+        yield folder
 
 
 def hum(seconds: float, seed: int = 0, rate: int = 16_000, pitch: float = 49.0) -> np.ndarray:
@@ -43,6 +46,13 @@ def write_wav(path: Path, sound: np.ndarray, rate: int = 16_000) -> Path:
 SHORT = features.samples_of(31, LogMel())  # 1.024 s: a window that tests can wait for
 
 
+def references(points, radii=None) -> References:
+    """Points as they are, without whitening."""
+    points = np.array(points, np.float32)
+    radii = np.ones(len(points)) if radii is None else np.array(radii)
+    return References(points, radii.astype(np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+
+
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
     """A model folder without a network: two machines, windows of 31 frames, a hop of 8."""
@@ -51,11 +61,13 @@ def model_folder(tmp_path: Path) -> Path:
     model = bundle.Model(
         name="mel_mean",
         system="mel_mean",
-        inputs={"log_mel": LogMel()},
-        outputs={"embedding": [128]},
+        inputs={},
+        outputs={},
+        beside={"log_mel": LogMel()},
+        poolings={"embedding": Mean()},
         window=SHORT,
         hop=8 * 512,
-        scoring=Scoring(metric="euclidean", centroids=0),
+        scoring=Nearest(metric="euclidean", references="windows"),
     )
     config.save_json(folder / bundle.MODEL, model)
     random = np.random.default_rng(1)
@@ -64,13 +76,12 @@ def model_folder(tmp_path: Path) -> Path:
         machine = Machine(
             name=name,
             scoring=model.scoring,
+            fitted=[references(sounds)],
+            location=np.zeros(1),
+            scale=np.ones(1),
             threshold=12.0,
             promise="made for a test",
             scores=random.random(8).astype(np.float32),
-            references=np.array(sounds, np.float32),
-            radii=np.ones(len(sounds), np.float32),
-            mean=np.zeros(0, np.float32),
-            whitening=np.zeros((0, 0), np.float32),
             normal_level=np.mean(sounds, axis=0),
             normal_spread=np.std(sounds, axis=0),
         )

@@ -6,24 +6,29 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_runtime import features
-from edge_runtime.backends import Arrays
+from edge_runtime.backends import Arrays, Backend, Pooled
 from edge_runtime.bundle import Model
 
 
 class TorchBackend:
     """A network as a backend."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
+    def __init__(self, network: nn.Module, model: Model) -> None:
+        self._network, self._inputs = network, list(model.inputs)
 
     def run(self, inputs: Arrays) -> Arrays:
         """Inputs by name -> outputs by name."""
         with torch.inference_mode():
-            outputs = self._network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+            outputs = self._network(**{name: torch.from_numpy(inputs[name]) for name in self._inputs})
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def open_torch(network: nn.Module, model: Model) -> Backend:
+    """A network with what its model pools beside it."""
+    return Pooled(model, TorchBackend(network, model))
 
 
 def zeros(model: Model, windows: int) -> dict[str, torch.Tensor]:
@@ -38,7 +43,9 @@ def measured(network: nn.Module, model: Model) -> Model:
     """
     training = network.training
     with FlopCounterMode(display=False) as counter:
-        outputs = TorchBackend(network.eval()).run({name: tensor.numpy() for name, tensor in zeros(model, 1).items()})
+        outputs = TorchBackend(network.eval(), model).run(
+            {name: tensor.numpy() for name, tensor in zeros(model, 1).items()}
+        )
     network.train(training)
     return msgspec.structs.replace(
         model,

@@ -2,60 +2,48 @@
 
 A worker draws windows, mixes waveforms, and computes the inputs of the mixed sound with `edge_runtime/features.py`. All
 that is random in a batch comes from its own seed: the batches are the same for any number of workers.
+
+A system that leaves waveforms as they are (no mixing, no pairs) and takes framed inputs alone gets windows that begin
+at a whole frame, slices of the features that `calib/cache.py` keeps on disk. For any other nothing is kept there: no
+two of its windows are alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import lcm
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from calib.clips import Clip, load
+from calib.cache import feature_cache
+from calib.clips import Clip
 from edge_runtime import features
-from edge_runtime.errors import DataError
-from edge_runtime.features import Spec
-from train import augment
+from edge_runtime.features import Floats, Framed, Spec
+from train import augment, augment_sound
 from train.models.base import Batch, Config, SoundClass
+from train.sounds import Frames, Inputs, Pairs, Sounds
 
 MIB = 1 << 20
+CLASS_BY = Config.class_by
 Draw = tuple[int, list[int]]  # a batch before it is made: its seed, and places in the list of clips
 
 
-def class_of(clip: Clip) -> SoundClass:
-    """Clips of one machine, with the same attributes and of one domain, are one class."""
-    return SoundClass(clip.machine_type, clip.section, clip.attributes, clip.domain)
+def usable(clips: Sequence[Clip], config: Config) -> list[Clip]:
+    """The clips that the system trains on."""
+    return [clip for clip in clips if not (config.source_only and clip.domain == "target")]
 
 
-def classes_of(clips: Sequence[Clip]) -> list[SoundClass]:
+def class_of(clip: Clip, class_by: Sequence[str] = CLASS_BY) -> SoundClass:
+    """Clips that agree in these fields are one class; the other fields are empty."""
+    words = {name: getattr(clip, name) if name in class_by else "" for name in CLASS_BY if name != "domain"}
+    return SoundClass(**words, domain=clip.domain if "domain" in class_by else None)
+
+
+def classes_of(clips: Sequence[Clip], class_by: Sequence[str] = CLASS_BY) -> list[SoundClass]:
     """Every class, in an order that depends on the clips alone."""
-    found = {class_of(clip) for clip in clips}
+    found = {class_of(clip, class_by) for clip in clips}
     return sorted(found, key=lambda one: (one.machine_type, one.section, one.attributes, one.domain or ""))
-
-
-class Sounds:
-    """The sound of some clips, as much of it in memory as the limit allows."""
-
-    def __init__(self, clips: Sequence[Clip], window: int, limit: int) -> None:
-        """`window` samples: no clip may be shorter. `limit` bytes are held; all clips are read once to see."""
-        self._clips = clips
-        self._held: dict[int, NDArray[np.int16] | NDArray[np.float32]] = {}
-        for place, clip in enumerate(clips):
-            sound = load(clip)
-            if len(sound) < window:
-                raise DataError(_too_short(clip, len(sound), window))
-            packed = _pack(sound)
-            limit -= packed.nbytes
-            if limit >= 0:
-                self._held[place] = packed
-
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def __getitem__(self, place: int) -> NDArray[np.float32]:
-        """[samples] float32."""
-        held = self._held.get(place)
-        return load(self._clips[place]) if held is None else _unpack(held)
 
 
 class Batches(Dataset[Batch]):
@@ -63,31 +51,47 @@ class Batches(Dataset[Batch]):
 
     def __init__(
         self,
-        sounds: Sounds,
-        labels: NDArray[np.intp],
-        classes: int,
+        source: Sounds | Frames,
+        labels: Floats,
         inputs: Mapping[str, Spec],
-        window: int,
-        mixup: float,
+        config: Config,
+        pairs: Pairs | None,
         training: bool,
     ) -> None:
-        """`labels` [clips]; `mixup`: its probability; `training` False: the first window of each clip, unmixed."""
-        self._sounds, self._labels = sounds, np.eye(classes, dtype=np.float32)[labels]
-        self._inputs, self._window, self._mixup, self._training = inputs, window, mixup, training
+        """`labels` [clips, classes]; `training` False: the first window of each clip, as long as one that listens."""
+        self._source, self._labels, self._inputs, self._pairs = source, labels, inputs, pairs
+        self._mixup, self._training = config.mixing(), training
+        self._window = config.crop if training else config.window  # samples
+        self._step = _whole_frame(inputs) if from_frames(config, inputs) else 1  # samples between possible starts
 
     def __getitem__(self, draw: Draw) -> Batch:
         seed, places = draw
         rng = np.random.default_rng(seed)
-        sound = np.stack([self._cut(self._sounds[place], rng) for place in places])
         labels = self._labels[places]
-        if self._training:
-            sound, labels = augment.mixup(sound, labels, self._mixup, rng)
-        inputs = {name: np.stack([features.compute(row, spec) for row in sound]) for name, spec in self._inputs.items()}
-        return Batch({name: torch.from_numpy(array) for name, array in inputs.items()}, torch.from_numpy(labels))
+        if isinstance(self._source, Frames):
+            return _batch(self._source.windows(places, self._starts(places, rng), self._window), labels)
+        sound = self._cut(self._source, places, rng)
+        if not self._training:
+            return _batch(self._compute(sound), labels)
+        sound, labels = augment.mixup(sound, labels, self._mixup, rng)
+        if self._pairs is None:
+            return _batch(self._compute(sound), labels)
+        other = self._cut(self._source, self._pairs.draw(places, rng), rng)
+        sound, other = (np.stack([augment_sound.augment(row, rng) for row in rows]) for rows in (sound, other))
+        return _batch(self._compute(sound), labels, self._compute(other))
 
-    def _cut(self, sound: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        start = int(rng.integers(len(sound) - self._window + 1)) if self._training else 0
-        return sound[start : start + self._window]
+    def _starts(self, places: Sequence[int], rng: np.random.Generator) -> list[int]:
+        """The first sample of each clip's window."""
+        room = (self._source.lengths[places] - self._window) // self._step
+        return [int(rng.integers(steps + 1)) * self._step if self._training else 0 for steps in room]
+
+    def _cut(self, sounds: Sounds, places: Sequence[int], rng: np.random.Generator) -> Floats:
+        """A window of each clip, [B, window]."""
+        starts = self._starts(places, rng)
+        return np.stack([sounds[place][at : at + self._window] for place, at in zip(places, starts, strict=True)])
+
+    def _compute(self, sound: Floats) -> Inputs:
+        return {name: np.stack([features.compute(row, spec) for row in sound]) for name, spec in self._inputs.items()}
 
 
 class Draws(Sampler[Draw]):
@@ -117,16 +121,16 @@ def loaders(
 ) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
     """-> the one to train from, and one that gives the first window of every clip once, in order and as it is."""
     training = config.training
-    sounds = Sounds(clips, config.window, training.cache_mb * MIB)
     number = {sound_class: place for place, sound_class in enumerate(classes)}
-    labels = np.array([number[class_of(clip)] for clip in clips], np.intp)
+    labels = np.eye(len(classes), dtype=np.float32)[[number[class_of(clip, config.class_by)] for clip in clips]]
+    source = _source(clips, inputs, config)
 
     def loader(train: bool) -> "DataLoader[Batch]":
-        batches = Batches(sounds, labels, len(classes), inputs, config.window, config.mixing(), train)
+        pairs = Pairs(clips) if train and config.pairs() else None
         draws = Draws(len(clips), training.batch, training.seed, shuffle=train)
         workers = training.workers if train else 0
         return DataLoader(
-            batches,
+            Batches(source, labels, inputs, config, pairs, train),
             batch_size=None,
             sampler=draws,
             num_workers=workers,
@@ -137,20 +141,27 @@ def loaders(
     return loader(True), loader(False)
 
 
-def _pack(sound: NDArray[np.float32]) -> NDArray[np.int16] | NDArray[np.float32]:
-    """16-bit sound in half the room; any other as it is."""
-    steps = np.clip(sound * 32_768.0, -32_768.0, 32_767.0).astype(np.int16)
-    return steps if np.array_equal(_unpack(steps), sound) else sound
+def from_frames(config: Config, inputs: Mapping[str, Spec]) -> bool:
+    """Whether every window is a slice of its clip's frames."""
+    return not config.mixing() and not config.pairs() and all(isinstance(spec, Framed) for spec in inputs.values())
 
 
-def _unpack(packed: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
-    sound = packed.astype(np.float32, copy=False)
-    return sound / np.float32(32_768.0) if packed.dtype == np.int16 else sound
+def _source(clips: Sequence[Clip], inputs: Mapping[str, Spec], config: Config) -> Sounds | Frames:
+    window, cache = max(config.crop, config.window), feature_cache()
+    if cache.folder is not None and from_frames(config, inputs):
+        specs = {name: spec for name, spec in inputs.items() if isinstance(spec, Framed)}
+        return Frames(clips, window, specs, cache)
+    return Sounds(clips, window, config.training.cache_mb * MIB)
 
 
-def _too_short(clip: Clip, samples: int, window: int) -> str:
-    rate = features.SAMPLE_RATE
-    return (
-        f"{clip.path}: {samples / rate:.2f} s, shorter than the window of {window / rate:.2f} s; "
-        "set a smaller window_frames (--set window_frames=N) or leave the clip out"
-    )
+def _batch(inputs: Inputs, labels: Floats, pair: Inputs | None = None) -> Batch:
+    return Batch(_tensors(inputs), torch.from_numpy(labels), None if pair is None else _tensors(pair))
+
+
+def _tensors(inputs: Inputs) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+
+def _whole_frame(inputs: Mapping[str, Spec]) -> int:
+    """Samples after which every input begins a frame."""
+    return lcm(*[spec.step for spec in inputs.values() if isinstance(spec, Framed)])

@@ -10,7 +10,6 @@ without a network (the time mean of the log-mel) and of loudness alone. A networ
 learned nothing.
 """
 
-import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,17 +20,20 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 import msgspec
 import numpy as np
 
-from calib import comparators, metrics, official
+from calib import detectors, metrics, official
 from calib.clips import Clip, check, index, select
-from calib.collect import Collected, collect
-from calib.fit import WITHOUT_NETWORK, fit_machines, score_clips, training_clips
+from calib.collect import collect
+from calib.fit import training_clips
+from calib.machines import fit_machines, score_clips
 from calib.truth import Section
+from edge_runtime.backends import Several, open_backend
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
-from train.backend import TorchBackend
+from train.backend import open_torch
 from train.run import Run, load_run
 
-LOUDNESS, NO_NETWORK = "loudness alone", "without a network"
+NETWORK = "network"
+BESIDE = {"without a network": detectors.DEFAULT, "loudness alone": detectors.LOUDNESS}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -48,29 +50,36 @@ class Row(msgspec.Struct, frozen=True):
 
 def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
     """Fit every machine that the run may judge, write the official files, and compare."""
-    known = select(index(data), split="test")
-    types = {machine_type for machine_type, *_ in map(msgspec.structs.astuple, run.classes)}
-    mine = sorted({c.machine for c in known if not run.config.one_machine_type or c.machine_type in types})
-    if not mine:
-        raise DataError(f"{data}: no test clips of {', '.join(sorted(types))}, which {name} was trained on")
-    train, test = training_clips(data, mine), [clip for clip in known if clip.machine in mine]
-    check(test)
+    train, test = clips_of(run, name, data)
     say(f"{name}: {len(train)} training and {len(test)} test clips")
-    backend = TorchBackend(run.network)
-    normal, found = (collect(clips, run.model, backend, progress=True) for clips in (train, test))
-    machines = fit_machines(normal, run.model.scoring)
-    without = fit_machines(_without_network(normal), WITHOUT_NETWORK)
+    hears = {system: open_backend(None, detectors.model(detector)) for system, detector in BESIDE.items()}
+    backend = Several({NETWORK: open_torch(run.network, run.model), **hears})
+    model = detectors.hearing(run.model, BESIDE.values())
+    normal, found = (collect(clips, model, backend, progress=True) for clips in (train, test))
+    scorings = {system: detectors.load(detector).scoring for system, detector in BESIDE.items()}
+    machines = {
+        system: fit_machines(normal.part(system), scoring, classes=run.model.classes)
+        for system, scoring in {NETWORK: run.model.scoring, **scorings}.items()
+    }
     rows: list[Row] = []
     for machine in found.machines:
         own = found.machine(machine)
-        scores = score_clips(own, machines[machine])
-        write(out, own.clips, scores, machines[machine].threshold)
-        beside = {
-            NO_NETWORK: score_clips(_without_network(own), without[machine]),
-            LOUDNESS: comparators.loudness(normal.machine(machine).clips, own.clips),
-        }
-        rows += compare(own.clips, {name: scores, **beside})
+        scores = {system: score_clips(own.part(system), known[machine]) for system, known in machines.items()}
+        write(out, own.clips, scores[NETWORK], machines[NETWORK][machine].threshold)
+        rows += compare(own.clips, {name if system == NETWORK else system: of for system, of in scores.items()})
     return rows
+
+
+def clips_of(run: Run, name: str, data: Path) -> tuple[list[Clip], list[Clip]]:
+    """Training and test clips of the machines that a run may judge, checked."""
+    known = select(index(data), split="test")
+    types = {sound_class.machine_type for sound_class in run.classes}
+    mine = sorted({c.machine for c in known if not run.config.one_machine_type or c.machine_type in types})
+    if not mine:
+        raise DataError(f"{data}: no test clips of {', '.join(sorted(types))}, which {name} was trained on")
+    test = [clip for clip in known if clip.machine in mine]
+    check(test)
+    return training_clips(data, mine), test
 
 
 def write(out: Path, clips: Sequence[Clip], scores: np.ndarray, threshold: float) -> None:
@@ -84,13 +93,9 @@ def write(out: Path, clips: Sequence[Clip], scores: np.ndarray, threshold: float
 
 def compare(clips: Sequence[Clip], scores: dict[str, np.ndarray]) -> Iterable[Row]:
     """Clips of one machine and their scores by system -> a row each; none where a label or a domain is lacking."""
-    labels = np.array([clip.label == "anomaly" for clip in clips], np.int64)
-    domains = np.array([clip.domain or "" for clip in clips])
-    year = 2023 if all(domains) else 2020
+    year = 2023 if all(clip.domain for clip in clips) else 2020
     for system, values in scores.items():
-        section = Section(
-            clips[0].machine_type, clips[0].section, [clip.name for clip in clips], labels, domains, values, None
-        )
+        section = section_of(clips, values)
         try:
             report = metrics.evaluate([section], year)
         except DataError as error:
@@ -109,6 +114,19 @@ def compare(clips: Sequence[Clip], scores: dict[str, np.ndarray]) -> Iterable[Ro
         )
 
 
+def section_of(clips: Sequence[Clip], scores: np.ndarray) -> Section:
+    """Test clips of one machine and their scores, as calib/metrics.py judges them."""
+    return Section(
+        machine_type=clips[0].machine_type,
+        section=clips[0].section,
+        names=[clip.name for clip in clips],
+        labels=np.array([clip.label == "anomaly" for clip in clips], np.int64),
+        domains=np.array([clip.domain or "" for clip in clips]),
+        scores=scores,
+        decisions=None,
+    )
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows in percent, and each system's mean over machines."""
     lines = [f"{'machine':24}{'system':24}{'AUC source':>11}{'target':>8}{'pAUC':>8}{'official [95 %]':>24}"]
@@ -120,10 +138,6 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.machine:24}{row.system:24}{100 * source:11.2f}{target:>8}{100 * row.pauc:8.2f}{interval:>24}"
         )
     return "\n".join(lines)
-
-
-def _without_network(collected: Collected) -> Collected:
-    return dataclasses.replace(collected, outputs={"embedding": collected.mel})
 
 
 def _official_name(clip: Clip) -> str:

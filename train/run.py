@@ -5,18 +5,18 @@
     python train/run.py train/configs/autoencoder.yaml --data DATA --out RUN --machine-type fan
     python train/run.py train/configs/featex.yaml --data DATA --out RUN --set training.batch=32 --set statex=0.0
 
-DATA is any data set that calib/clips.py reads; its normal training clips are used. Every combination of machine,
-attributes and domain is a class. RUN gets config.yaml (all settings), model.json, classes.json, run.json (where it came
-from), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
+DATA is any data set that calib/clips.py reads; its normal training clips are used. The system says what tells classes
+apart: machine, attributes, domain. RUN gets config.yaml (all settings), model.json, classes.json, run.json (where it
+came from, and seconds once it is finished), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
 """
 
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -30,11 +30,13 @@ from torch import nn
 
 from calib.checkout import commit
 from calib.clips import Clip, index
+from calib.detectors import beside
 from calib.fit import training_clips
+from calib.machines import check_scoring
 from edge_runtime import __version__, bundle, config, features
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
-from train import data, loop, settings
+from train import checks, data, loop, settings
 from train.backend import measured
 from train.models import SYSTEMS
 from train.models.base import Config, SoundClass
@@ -53,12 +55,13 @@ class Run:
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a run came from."""
+    """Where a run came from, and whether it is finished."""
 
     version: str  # of auscult
     commit: str  # of the code; "" outside a checkout
     data: str
-    clips: int
+    clips: int  # that it is trained on
+    seconds: float | None = None  # of all epochs; None until the last one is over
 
 
 def load_run(folder: str | Path) -> Run:
@@ -72,24 +75,39 @@ def load_run(folder: str | Path) -> Run:
         system = settings.system_of(chosen)
         raise ConfigError(f"{folder}: {CONFIG} is of system {system}, {bundle.MODEL} of {model.system}; train it again")
     classes = config.load_json(folder / CLASSES, list[SoundClass])
+    state = _state(folder / loop.CHECKPOINT)
+    checks.same_settings(folder / loop.CHECKPOINT, state[loop.CONFIG_KEY], folder / CONFIG, chosen)
     network = SYSTEMS[model.system].Network(chosen, shapes(chosen), len(classes))
+    weights = {
+        name.removeprefix("network."): a for name, a in state["state_dict"].items() if name.startswith("network.")
+    }
     try:
-        network.load_state_dict(_weights(folder / loop.CHECKPOINT))
+        network.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
-            f"{folder / loop.CHECKPOINT}: weights of another network than {CONFIG} describes ({model.system}, "
-            f"{chosen.window_frames} frames); train it again"
+            f"{folder / loop.CHECKPOINT}: weights of another network than {CONFIG} and {CLASSES} describe "
+            f"({model.system}, {len(classes)} classes); train it again"
         ) from None
     return Run(chosen, model, network.eval(), classes)
 
 
-def _weights(file: Path) -> dict[str, torch.Tensor]:
-    """The network's part of a checkpoint; nothing in the file is ever executed."""
+def finished(folder: str | Path) -> bool:
+    """Whether a run was trained to its last epoch."""
+    file = Path(folder) / ORIGIN
+    return file.exists() and config.load_json(file, Origin).seconds is not None
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """A checkpoint; nothing in the file is ever executed."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return {"state_dict": state["state_dict"], loop.CONFIG_KEY: state[loop.CONFIG_KEY]}
     except Exception as error:
-        raise ConfigError(f"{file}: not a checkpoint ({str(error).splitlines()[0]}); train it again") from None
-    return {name.removeprefix("network."): array for name, array in state.items() if name.startswith("network.")}
+        raise ConfigError(f"{file}: not a checkpoint of a run ({_first_line(error)}); train it again") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:
@@ -98,48 +116,61 @@ def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:
     return {name: features.shape(spec, chosen.window) for name, spec in specs.items()}
 
 
-def describe(name: str, chosen: Config, network: nn.Module, clips: Sequence[Clip]) -> bundle.Model:
-    """What the network takes, gives and costs."""
+def describe(
+    name: str, chosen: Config, network: nn.Module, clips: Sequence[Clip], classes: Sequence[SoundClass] = ()
+) -> bundle.Model:
+    """What the network takes, gives and costs; the machine of each class where it gives logits."""
     system = settings.system_of(chosen)
+    inputs = SYSTEMS[system].INPUTS
     model = bundle.Model(
         name=name,
         system=system,
-        inputs=SYSTEMS[system].INPUTS,
+        inputs=inputs,
         outputs={},
+        beside={name: spec for name, spec in beside(chosen.poolings).items() if name not in inputs},
+        poolings=chosen.poolings,
         window=chosen.window,
         hop=chosen.hop,
         scoring=chosen.scoring,
         trained_on=sorted({clip.machine for clip in clips}),
     )
-    return measured(network, model)
+    model = measured(network, model)
+    check_scoring(model.scoring, [*model.outputs, *model.poolings])
+    machines = [one.machine for one in classes] if "logits" in model.outputs else []
+    return msgspec.structs.replace(model, classes=machines)
 
 
 def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin: Origin, resume: bool = False) -> None:
-    """Train on clips into a run folder; with `resume`, go on where it stopped."""
+    """Train on those of the clips that the system uses, into a run folder; with `resume`, go on where it stopped."""
+    checks.trainable(name, chosen, clips, origin.data)
+    clips = data.usable(clips, chosen)
+    origin = msgspec.structs.replace(origin, clips=len(clips), seconds=None)
     torch.manual_seed(chosen.training.seed)
     system = SYSTEMS[settings.system_of(chosen)]
-    classes = data.classes_of(clips)
+    classes = data.classes_of(clips, chosen.class_by)
     network = system.Network(chosen, shapes(chosen), len(classes))
     objective = system.Objective(chosen, network, classes)
-    batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
     if resume:
         _check_same(folder, chosen, classes)
-    (folder / loop.CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+    batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
+    checkpoint = folder / loop.CHECKPOINT
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     settings.save(folder / CONFIG, chosen)
     config.save_json(folder / CLASSES, classes)
     config.save_json(folder / ORIGIN, origin)
-    config.save_json(folder / bundle.MODEL, describe(name, chosen, network, clips))
-    loop.fit(loop.Loop(network, objective, batches, chosen.training), every_clip, folder)
+    config.save_json(folder / bundle.MODEL, describe(name, chosen, network, clips, classes))
+    loop.fit(loop.Loop(network, objective, batches, chosen, checkpoint), every_clip, folder)
+    config.save_json(folder / ORIGIN, msgspec.structs.replace(origin, seconds=loop.seconds(folder)))
 
 
 def _check_same(folder: Path, chosen: Config, classes: Sequence[SoundClass]) -> None:
     """A run may go on for more epochs, and in another way of reading clips; nothing else may differ."""
-    before = settings.load(folder / CONFIG)
-    free = {name: getattr(chosen.training, name) for name in ("epochs", "workers", "cache_mb")}
-    if chosen != msgspec.structs.replace(before, training=msgspec.structs.replace(before.training, **free)):
-        raise ConfigError(f"{folder / CONFIG}: other settings than those given; resume with {folder / CONFIG} itself")
+    file, checkpoint = folder / CONFIG, folder / loop.CHECKPOINT
+    checks.resumable(file, settings.load(file), chosen)
     if list(classes) != config.load_json(folder / CLASSES, list[SoundClass]):
         raise ConfigError(f"{folder / CLASSES}: other classes than the clips have; resume with the same --data")
+    if checkpoint.exists():
+        checks.same_settings(checkpoint, _state(checkpoint)[loop.CONFIG_KEY], file, chosen)
 
 
 def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[Clip]:
@@ -158,8 +189,6 @@ def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[C
             f"{root}: {', '.join(types)}, but one {settings.system_of(chosen)} is for one machine type; "
             "choose it with --machine-type"
         )
-    if len(clips) < 2:
-        raise DataError(f"{root}: {len(clips)} normal training clip; training needs two or more")
     return clips
 
 
@@ -175,12 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     clips = choose_clips(options.data, options.machine_type, chosen)
     origin = Origin(__version__, commit(), str(options.data), len(clips))
     name = bundle.load_model(folder).name if options.resume else options.config.stem
-    began = time.perf_counter()
     train(name, chosen, clips, folder, origin, options.resume)
-    model = bundle.load_model(folder)
+    model, origin = bundle.load_model(folder), config.load_json(folder / ORIGIN, Origin)
     print(
         f"{folder}: {name}, {model.parameters / 1e6:.2f} M parameters, {model.macs / 1e9:.2f} G multiply-accumulates; "
-        f"{chosen.training.epochs} epochs of {len(clips)} clips in {time.perf_counter() - began:.0f} s"
+        f"{chosen.training.epochs} epochs of {origin.clips} clips in {origin.seconds:.0f} s"
     )
     return 0
 

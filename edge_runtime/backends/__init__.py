@@ -6,7 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.bundle import Model
 from edge_runtime.errors import BackendError
+from edge_runtime.pooling import pool
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -17,7 +19,7 @@ class Backend(Protocol):
     """Runs a network on a batch: every array begins with the batch axis."""
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Inputs by name -> outputs by name."""
+        """Inputs by name, perhaps more than it takes -> outputs by name."""
         ...
 
     def close(self) -> None:
@@ -25,24 +27,49 @@ class Backend(Protocol):
         ...
 
 
-class TimeMean:
-    """The detector without a network: its embedding is the mean over time of its only input."""
+class Pooled:
+    """What a model gives: the outputs of its network, where it has one, and those that are pooled beside it."""
+
+    def __init__(self, model: Model, network: Backend | None = None) -> None:
+        self._model, self._network = model, network
 
     def run(self, inputs: Arrays) -> Arrays:
-        """{name: [batch, frames, bands]} -> {"embedding": [batch, bands]}."""
-        (array,) = inputs.values()
-        return {"embedding": array.mean(axis=1, dtype=np.float64).astype(np.float32)}
+        """Inputs by name, the network's and those beside it -> outputs by name."""
+        found = self._network.run(inputs) if self._network is not None else {}
+        return found | {name: pool(inputs[pooling.input], pooling) for name, pooling in self._model.poolings.items()}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Close the network."""
+        if self._network is not None:
+            self._network.close()
 
 
-def open_backend(network: Path | None, name: str = "onnxruntime") -> Backend:
-    """The backend for an ONNX file; for None, the detector without a network."""
+class Several:
+    """Backends that hear the same windows; the output "embedding" of backend "cpu" is called "cpu/embedding"."""
+
+    def __init__(self, backends: dict[str, Backend]) -> None:
+        self._backends = backends
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Inputs by name -> the outputs of all."""
+        return {
+            f"{who}/{name}": array
+            for who, backend in self._backends.items()
+            for name, array in backend.run(inputs).items()
+        }
+
+    def close(self) -> None:
+        """Close all."""
+        for backend in self._backends.values():
+            backend.close()
+
+
+def open_backend(network: Path | None, model: Model, name: str = "onnxruntime") -> Backend:
+    """The backend for a model with its ONNX file; for None, the detector without a network."""
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name}; there is {', '.join(BACKENDS)}")
     if network is None:
-        return TimeMean()
-    if name == "onnxruntime":
-        from edge_runtime.backends.ort import OnnxRuntime
+        return Pooled(model)
+    from edge_runtime.backends.ort import OnnxRuntime
 
-        return OnnxRuntime(network)
-    raise BackendError(f"unknown backend {name}; there is {', '.join(BACKENDS)}")
+    return Pooled(model, OnnxRuntime(network))

@@ -24,11 +24,13 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise BackendError(f"{network}: onnxruntime refuses it: {str(error).splitlines()[0]}") from error
+        self._inputs = [one.name for one in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> Arrays:
         """Inputs by name, [batch, ...] float32 -> outputs by name."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        own = {name: inputs[name] for name in self._inputs}
+        return dict(zip(self._outputs, self._session.run(self._outputs, own), strict=True))
 
     def close(self) -> None:
         """Free the session."""

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from calib import fit, thresholds
+from calib import detectors, fit, thresholds
 from calib.clips import index
 from calib.collect import Collected, collect, mean_per_clip
 from calib.layouts import Clip
-from edge_runtime.backends import TimeMean
+from calib.machines import fit_machine, score_clips
+from edge_runtime.backends import Pooled
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
-from edge_runtime.scoring import Scoring
-from tests.conftest import hum, write_wav
+from edge_runtime.scoring import Nearest
+from tests.conftest import SHORT, hum, write_wav
 
 
 def clip(number: int, machine_type: str = "fan") -> Clip:
@@ -66,23 +67,25 @@ def test_a_rate_that_the_clips_cannot_resolve_is_not_promised():
 
 
 @pytest.mark.parametrize(
-    "scoring", [fit.WITHOUT_NETWORK, Scoring(metric="cosine", centroids=16)], ids=["whitened", "cosine"]
+    "scoring",
+    [detectors.load(detectors.DEFAULT).scoring, Nearest(metric="cosine", centroids=16)],
+    ids=["whitened", "cosine"],
 )
 def test_the_promised_rate_is_kept_on_windows_that_nothing_was_fitted_on(scoring):
     rates = []
     for seed in range(5):
-        known = fit.fit_machine("fan_section_00", collected(300, seed=seed), scoring)
+        known = fit_machine(collected(300, seed=seed), scoring)
         fresh = collected(2000, seed=seed + 100)
-        rates.append(np.mean(fit.score_clips(fresh, known) > known.threshold))
+        rates.append(np.mean(score_clips(fresh, known) > known.threshold))
     # 1 % promised; five thresholds from 300 windows each scatter by about 0.3 % around it
     assert np.mean(rates) < 0.016
 
 
 def test_a_threshold_from_the_fitted_windows_themselves_would_break_the_promise():
     train = collected(100, dimensions=64)
-    known = fit.fit_machine("fan_section_00", train, Scoring(metric="euclidean", centroids=16))
-    on_itself = np.quantile(fit.score_clips(train, known), 0.99)
-    assert np.mean(fit.score_clips(collected(500, 64, seed=9), known) > on_itself) > 0.03
+    known = fit_machine(train, Nearest(metric="euclidean", centroids=16))
+    on_itself = np.quantile(score_clips(train, known), 0.99)
+    assert np.mean(score_clips(collected(500, 64, seed=9), known) > on_itself) > 0.03
     assert on_itself < known.threshold
 
 
@@ -97,9 +100,9 @@ def test_selecting_clips_keeps_their_windows_together():
 
 
 def test_collecting_in_batches_changes_nothing(recordings):
-    model = fit.without_network(31, 8)
+    model = detectors.model(detectors.DEFAULT, SHORT, 8 * 512)
     clips = index(recordings)
-    one, many = (collect(clips, model, TimeMean(), batch=size) for size in (1, 7))
+    one, many = (collect(clips, model, Pooled(model), batch=size) for size in (1, 7))
     assert np.array_equal(one.outputs["embedding"], many.outputs["embedding"])
     assert one.clip.tolist() == [i for i in range(12) for _ in range(1)]
 
@@ -110,7 +113,7 @@ def test_a_folder_of_recordings_becomes_a_bundle_that_listens(recordings, tmp_pa
     printed = capsys.readouterr()
     assert "no rate promised: 12 clips, 100 wanted" in printed.out
     bundle = open_bundle(tmp_path / "out")
-    assert bundle.machine().references.shape == (12, 128)
+    assert bundle.machine().fitted[0].points.shape == (12, 128)
     assert bundle.network is None
 
 

@@ -1,70 +1,91 @@
-"""Distances, radii, whitening and the detector, by hand where a hand can."""
+"""Each back end by hand where a hand can, fusion, and the detector."""
+
+import math
 
 import numpy as np
 import pytest
 
-from calib import references
 from edge_runtime import quality
-from edge_runtime.backends import TimeMean
+from edge_runtime.backends import Pooled
 from edge_runtime.bundle import load_machine, load_model
 from edge_runtime.detector import Detector
-from edge_runtime.scoring import Machine, Scoring, pairwise, score
-from tests.conftest import SHORT, hum
+from edge_runtime.errors import BundleError
+from edge_runtime.scoring import (
+    Classes,
+    Components,
+    Fusion,
+    Machine,
+    Mixture,
+    Nearest,
+    Network,
+    Nothing,
+    Probability,
+    pairwise,
+    score,
+)
+from tests.conftest import SHORT, hum, references
 
 
-def machine(points, scoring, radii=None) -> Machine:
+def machine(scoring, *fitted, location=None, scale=None) -> Machine:
     empty = np.zeros(0, np.float32)
-    radii = np.ones(len(points)) if radii is None else radii
-    return Machine(
-        "m", scoring, 0.5, "", empty, np.array(points), np.array(radii), empty, np.zeros((0, 0)), empty, empty
-    )
+    location = np.zeros(len(fitted)) if location is None else np.array(location)
+    scale = np.ones(len(fitted)) if scale is None else np.array(scale)
+    return Machine("m", scoring, list(fitted), location, scale, 0.5, "", empty, empty, empty)
 
 
 def test_the_cosine_score_is_one_minus_the_nearest_inner_product():
-    known = machine([[1.0, 0.0], [0.0, 1.0]], Scoring(metric="cosine"))
+    known = machine(Nearest(metric="cosine"), references([[1.0, 0.0], [0.0, 1.0]]))
     found = score({"embedding": np.array([[3.0, 4.0], [-1.0, 0.0]])}, known)
     np.testing.assert_allclose(found, [1 - 0.8, 1.0], atol=1e-12)
 
 
 def test_the_euclidean_score_is_divided_by_the_radius_of_the_reference():
-    known = machine([[0.0, 0.0], [10.0, 0.0]], Scoring(metric="euclidean"), radii=[1.0, 8.0])
+    known = machine(Nearest(metric="euclidean"), references([[0.0, 0.0], [10.0, 0.0]], radii=[1.0, 8.0]))
     np.testing.assert_allclose(score({"embedding": np.array([[4.0, 0.0]])}, known), [6.0 / 8.0])
 
 
+@pytest.mark.parametrize(("k", "wanted"), [(1, 1.0), (2, 1.5), (3, 7.0 / 3.0), (9, 7.0 / 3.0)])
+def test_k_nearest_neighbours_are_averaged_and_never_more_than_there_are(k, wanted):
+    known = machine(Nearest(metric="euclidean", nearest=k), references([[1.0], [2.0], [4.0]]))
+    np.testing.assert_allclose(score({"embedding": np.array([[0.0]])}, known), [wanted])
+
+
 def test_a_network_that_scores_is_believed():
-    known = machine(np.zeros((0, 0)), Scoring(metric="network"), radii=[])
+    known = machine(Network(), Nothing())
     np.testing.assert_allclose(score({"score": np.array([1.5, 2.5])}, known), [1.5, 2.5])
 
 
-def test_a_radius_is_the_mean_distance_to_the_nearest_neighbours():
-    line = np.array([[0.0], [1.0], [3.0], [7.0]])
-    found = references.radii(line, Scoring(metric="euclidean", neighbours=2))
-    np.testing.assert_allclose(found, [2.0, 1.5, 2.5, 5.0])
+def test_a_mixture_says_the_negative_log_density_of_the_likeliest_gaussian():
+    means, deviations = np.array([[0.0, 0.0], [10.0, 0.0]]), np.array([1.0, 2.0])
+    whitening = np.stack([np.eye(2) / d for d in deviations])
+    constants = -2 * np.log(deviations) - math.log(2 * math.pi)
+    known = machine(Mixture(), Components(means, whitening, constants))
+    at_far = 0.5 * (4.0 / 2.0) ** 2 + 2 * math.log(2.0) + math.log(2 * math.pi)  # 4 away from the second, deviation 2
+    np.testing.assert_allclose(score({"embedding": np.array([[14.0, 0.0]])}, known), [at_far])
 
 
-def test_references_that_coincide_keep_a_radius_above_zero():
-    points = np.array([[0.0], [0.0], [1.0], [2.0], [4.0]])
-    assert references.radii(points, Scoring(metric="euclidean", neighbours=1)).min() > 0.0
+@pytest.mark.parametrize(("form", "wanted"), [("log", -math.log(0.3)), ("odds", math.log(0.7 / 0.3))])
+def test_class_probability_adds_up_the_classes_of_the_machine(form, wanted):
+    logits = np.log(np.array([[0.1, 0.2, 0.3, 0.4]])) + 5.0  # a softmax takes the 5 off again
+    known = machine(Probability(form=form), Classes(np.array([0, 1])))
+    np.testing.assert_allclose(score({"logits": logits}, known), [wanted], atol=1e-9)
 
 
-def test_a_single_reference_has_radius_one():
-    assert references.radii(np.ones((1, 3)), Scoring(neighbours=4)) == [1.0]
+def test_class_probability_of_a_network_that_is_sure_stays_finite_where_a_softmax_would_not():
+    known = machine(Probability(), Classes(np.array([1])))
+    np.testing.assert_allclose(score({"logits": np.array([[2000.0, 0.0]])}, known), [2000.0])
 
 
-def test_whitening_makes_the_covariance_of_many_windows_the_identity():
-    random = np.random.default_rng(0)
-    points = random.standard_normal((5000, 4)) @ random.standard_normal((4, 4)) + 3.0
-    mean, whitening = references.whitener(points)
-    found = np.cov(((points - mean) @ whitening).T)
-    np.testing.assert_allclose(found, np.eye(4), atol=0.02)  # shrinkage with 5000 points is below 2 %
+@pytest.mark.parametrize(("by", "wanted"), [("mean", 2.0), ("minimum", 1.0)])
+def test_a_fusion_joins_scores_that_are_standardised_on_held_out_normals(by, wanted):
+    scoring = Fusion([Network(of="a"), Network(of="b")], by=by)
+    known = machine(scoring, Nothing(), Nothing(), location=[10.0, 100.0], scale=[2.0, 30.0])
+    np.testing.assert_allclose(score({"a": np.array([12.0]), "b": np.array([190.0])}, known), [wanted])
 
 
-def test_every_target_clip_is_a_reference_and_source_clips_are_summed_up():
-    random = np.random.default_rng(0)
-    points, target = random.standard_normal((100, 8)), np.arange(100) >= 90
-    found = references.fit_references(points, target, Scoring(metric="euclidean", centroids=16))
-    assert found.points.shape == (26, 8)
-    np.testing.assert_allclose(found.points[16:], points[90:])
+def test_an_output_that_the_network_does_not_give_is_named():
+    with pytest.raises(BundleError, match="no output logits; there is embedding"):
+        score({"embedding": np.zeros((1, 2))}, machine(Probability(), Classes(np.array([0]))))
 
 
 def test_distances_are_never_negative_or_not_a_number():
@@ -77,7 +98,7 @@ def test_the_score_does_not_depend_on_the_block_size(model_folder):
     sound = hum(4.0, seed=5)
     results = []
     for block in (1_000, 160, 50_000):
-        detector = Detector(model, known, TimeMean())
+        detector = Detector(model, known, Pooled(model))
         results.append([w.score for i in range(0, len(sound), block) for w in detector.push(sound[i : i + block])])
     assert len(results[0]) == (len(sound) - SHORT) // 4096 + 1
     assert results[0] == results[1] == results[2]
@@ -86,7 +107,7 @@ def test_the_score_does_not_depend_on_the_block_size(model_folder):
 def test_a_silent_window_has_no_score_and_the_stream_goes_on(model_folder):
     model, known = load_model(model_folder), load_machine(model_folder / "machines/fan_section_00.npz")
     sound = np.concatenate([hum(2.0), np.zeros(24_000, np.float32), hum(2.0)])
-    found = list(Detector(model, known, TimeMean()).push(sound))
+    found = list(Detector(model, known, Pooled(model)).push(sound))
     silent = [window for window in found if window.score is None]
     assert silent and all("silence" in window.quality.faults and window.decision is None for window in silent)
     assert found[0].score is not None and found[-1].score is not None

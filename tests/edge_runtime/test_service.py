@@ -40,7 +40,7 @@ class Scripted:
 @pytest.fixture
 def fan(packed):
     bundle = open_bundle(packed)
-    return Detector(bundle.model, bundle.machine("fan_section_00"), open_backend(bundle.network))
+    return Detector(bundle.model, bundle.machine("fan_section_00"), open_backend(bundle.network, bundle.model))
 
 
 def listen(detector, source, recorder=None, outputs=()):

@@ -12,7 +12,7 @@ from calib.clips import Clip, index, training
 from calib.fit import fit_folder
 from edge_runtime import bundle
 from edge_runtime.features import LogMel
-from edge_runtime.scoring import Scoring
+from edge_runtime.scoring import Nearest
 from export import quantize, to_onnx
 from tests.conftest import SHORT, hum, write_wav
 
@@ -44,7 +44,7 @@ MODEL = bundle.Model(
     outputs={},
     window=SHORT,
     hop=8 * 512,
-    scoring=Scoring(metric="cosine", centroids=0, neighbours=0),
+    scoring=Nearest(metric="cosine", references="windows"),
 )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from calib.fit import WITHOUT_NETWORK
+from calib import detectors
 from calib.metrics import auc, pauc
 from edge_runtime import bundle, config
 from edge_runtime.bundle import Accuracy
@@ -76,7 +76,10 @@ def test_every_system_is_compared_on_every_machine(compared):
 def test_what_the_folder_listens_with_is_scored_by_its_own_machines(fitted, clips, compared):
     for file in (fitted / bundle.MACHINES).glob("*.npz"):
         machine = bundle.load_machine(file)
-        far = msgspec.structs.replace(machine, references=-machine.references)
+        (fitted_part,) = machine.fitted
+        far = msgspec.structs.replace(
+            machine, fitted=[msgspec.structs.replace(fitted_part, points=-fitted_part.points)]
+        )
         bundle.save_machine(file, far)
     found = compare.compare(fitted, clips)
     for before, after in zip(compared.machines, found.machines, strict=True):
@@ -87,7 +90,7 @@ def test_what_the_folder_listens_with_is_scored_by_its_own_machines(fitted, clip
 
 
 def test_a_folder_without_a_network_is_compared_with_loudness(clips, tmp_path):
-    model = msgspec.structs.replace(MODEL, system="mel_mean", outputs={"embedding": [128]}, scoring=WITHOUT_NETWORK)
+    model = detectors.model(detectors.DEFAULT, MODEL.window, MODEL.hop)
     config.save_json(tmp_path / bundle.MODEL, model)
     found = compare.compare(tmp_path, clips)
     assert list(found.mean.systems) == [compare.NONE, compare.LOUDNESS]

@@ -12,12 +12,12 @@ from onnx import numpy_helper
 from scipy.stats import spearmanr
 
 from calib.collect import collect
-from calib.fit import fit_machines, score_clips
+from calib.machines import fit_machines, score_clips
 from edge_runtime import bundle, config, features
-from edge_runtime.backends import open_backend
+from edge_runtime.backends import Several, open_backend
 from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
-from export import data, drift, qdq, quantize
+from export import drift, qdq, quantize
 from export.lint import faults
 from tests.export.conftest import MACHINES, MODEL
 
@@ -82,11 +82,11 @@ def test_gates_stay_in_float(all_int8):
 def test_int8_ranks_test_clips_as_fp32_does(quantized, clips, form):
     files = {"fp32": quantized / bundle.FP32, form: quantized / quantize.FILES[form]}
     model = bundle.load_model(quantized)
-    several = data.Several({who: open_backend(file) for who, file in files.items()})
+    several = Several({who: open_backend(file, model) for who, file in files.items()})
     every = collect(clips, model, several)
     ranks = {}
     for who in files:
-        own = data.part(every, who)
+        own = every.part(who)
         machines = fit_machines(own.select([clip.split == "train" for clip in clips]), model.scoring)
         test = own.select([clip.split == "test" for clip in clips])
         ranks[who] = {name: score_clips(test.machine(name), machines[name]) for name in MACHINES}

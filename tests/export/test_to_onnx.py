@@ -14,7 +14,7 @@ from edge_runtime import bundle
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
-from edge_runtime.scoring import Scoring
+from edge_runtime.scoring import Network
 from export import to_onnx
 from tests.conftest import ROOT
 from tests.export.conftest import MODEL
@@ -24,7 +24,7 @@ def test_the_exported_graph_gives_what_torch_gives(exported, network):
     batch = np.random.default_rng(0).normal(-50, 10, (5, 31, 128)).astype(np.float32)
     with torch.inference_mode():
         wanted = network(log_mel=torch.from_numpy(batch))["embedding"].numpy()
-    found = open_backend(exported / bundle.FP32).run({"log_mel": batch})["embedding"]
+    found = open_backend(exported / bundle.FP32, bundle.load_model(exported)).run({"log_mel": batch})["embedding"]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)  # float32 sums in another order
 
 
@@ -89,7 +89,7 @@ def heard(clips: list[Clip], scores: np.ndarray) -> Collected:
 
 
 def test_only_a_window_on_the_threshold_may_be_decided_otherwise(clips):
-    model = msgspec.structs.replace(MODEL, scoring=Scoring(metric="network"))
+    model = msgspec.structs.replace(MODEL, scoring=Network())
     scores = np.arange(1.0, 11.0)  # with 10 clips the threshold is the highest score
     on_it, past_it, below = np.zeros(10), np.zeros(10), np.zeros(10)
     on_it[9], past_it[8], below[9] = 1e-6, 1.5, -0.5

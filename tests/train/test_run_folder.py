@@ -1,15 +1,22 @@
 """A run folder opens whole, and as what it is; a mistake in its making is one line."""
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
+import msgspec
 import pytest
+import torch
 
-from edge_runtime.errors import ConfigError
+from calib.clips import index
+from calib.layouts import Clip
+from edge_runtime.errors import ConfigError, DataError
 from tests.conftest import ROOT
-from tests.train.conftest import CONFIGS, QUICK, error, tiny
-from train import run, settings
-from train.models import SYSTEMS
+from tests.train.conftest import CONFIGS, QUICK, error, tiny, train
+from train import checks, run, settings
+from train.models import SYSTEMS, featex
 
 
 def test_a_clip_shorter_than_the_window_is_named(recordings, capsys, tmp_path):
@@ -60,7 +67,9 @@ def test_nothing_is_overwritten(trained, recordings, capsys):
 
 def test_a_run_is_not_resumed_with_other_settings_or_classes(trained, recordings, tmp_path, capsys):
     same_run = ["--data", recordings, "--out", trained, "--resume"]
-    assert "other settings" in error(capsys, run.main, trained / "config.yaml", *same_run, "--set", "mixup=0.1")
+    changes = ["--set", "mixup=0.1", "--set", "training.learning_rate=0.1"]
+    said = error(capsys, run.main, trained / "config.yaml", *same_run, *changes)
+    assert "other settings: training.learning_rate 0.001 -> 0.1, mixup 0.5 -> 0.1; resume with" in said
     assert "other classes" in error(capsys, run.main, trained / "config.yaml", *same_run, "--machine-type", "fan")
     nothing = ["--data", recordings, "--out", tmp_path / "none", "--resume"]
     assert "no run folder" in error(capsys, run.main, trained / "config.yaml", *nothing)
@@ -90,9 +99,99 @@ def test_a_run_folder_of_another_system_does_not_open(trained, tmp_path):
 
 
 def test_weights_of_another_network_do_not_open(trained, tmp_path):
-    copy = broken(trained, tmp_path, window_frames=200)
+    copy = broken(trained, tmp_path)
+    (copy / "classes.json").write_text("[]")
+    checkpoint = copy / "checkpoints" / "last.ckpt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["state_dict"].pop("network.spectrum.1.weight")
+    torch.save(state, checkpoint)
     with pytest.raises(ConfigError, match="weights of another network"):
         run.load_run(copy)
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_field(trained, recordings, tmp_path, capsys):
+    copy = broken(trained, tmp_path, window_frames=311, mixup=0.25)
+    file, says = copy / "checkpoints" / "last.ckpt", f"{copy / 'config.yaml'} says"
+    fields = f"{file}: trained with window_frames 20, {says} 311; trained with mixup 0.5, {says} 0.25; "
+    with pytest.raises(ConfigError) as caught:
+        run.load_run(copy)
+    assert str(caught.value).startswith(fields)
+    resumed = [copy / "config.yaml", "--data", recordings, "--out", copy, "--resume"]
+    assert fields in error(capsys, run.main, *resumed)
+
+
+def test_how_clips_are_read_and_a_longer_training_are_no_other_settings(trained, tmp_path):
+    training = msgspec.structs.replace(settings.load(trained / "config.yaml").training, workers=3, cache_mb=1, epochs=9)
+    run.load_run(broken(trained, tmp_path, training=training))
+
+
+def test_the_number_of_epochs_is_a_setting_where_the_learning_rate_follows_it(recordings, tmp_path, capsys):
+    cosine = ["--set", "training.schedule=cosine"]
+    folder = train(
+        tmp_path / "run", recordings, "--epochs", "1", *cosine, "--machine-type", "fan", config="autoencoder"
+    )
+    longer = [folder / "config.yaml", "--data", recordings, "--out", folder, "--resume", "--epochs", "2"]
+    said = error(capsys, run.main, *longer, "--machine-type", "fan")
+    assert "other settings: training.epochs 1 -> 2; " in said
+
+
+def test_a_checkpoint_without_settings_or_with_unknown_ones_is_one_line(trained, tmp_path):
+    copy = broken(trained, tmp_path)
+    file = copy / "checkpoints" / "last.ckpt"
+    state = torch.load(file, weights_only=True)
+    state["config"]["speed"] = 3
+    torch.save(state, file)
+    with pytest.raises(ConfigError, match=r"settings of another version .*`speed`"):
+        run.load_run(copy)
+    del state["config"]
+    torch.save(state, file)
+    with pytest.raises(ConfigError, match="not a checkpoint of a run"):
+        run.load_run(copy)
+
+
+class Picky(featex.Config, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="system", tag="featex"):
+    """A system that no data set satisfies."""
+
+    def missing(self, clips: Sequence[Clip]) -> str:
+        return f"a hundred machines, and here are {len({clip.machine for clip in clips})}"
+
+
+class SourceOnly(Picky, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="system", tag="featex"):
+    source_only: ClassVar[bool] = True
+
+
+def test_clips_that_a_system_cannot_learn_from_name_what_is_missing_and_who_could(recordings, tmp_path):
+    clips, origin = index(recordings), run.Origin("", "", "DATA", 0)
+    with pytest.raises(DataError) as caught:
+        run.train("picky", Picky(window_frames=20), clips, tmp_path / "run", origin)
+    said, systems = str(caught.value).split("; systems that would work: ")
+    assert said == "DATA: picky needs a hundred machines, and here are 2"
+    assert systems.split(", ") == checks.workable(clips) and {"featex", "autoencoder"} <= set(systems.split(", "))
+    assert not (tmp_path / "run").exists()
+    target = [clip for clip in clips if clip.domain == "target"]
+    with pytest.raises(DataError, match="needs two training clips that are not of the target domain, and here are 0"):
+        run.train("picky", SourceOnly(window_frames=20), target, tmp_path / "run", origin)
+
+
+def test_a_crop_is_for_networks_that_take_windows_of_any_length(recordings, tmp_path, capsys):
+    asked = [CONFIGS[0].with_name("featex.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]
+    said = error(capsys, run.main, *asked, "--set", "crop_frames=8")
+    assert "crop_frames 8: featex takes windows of one length alone, 20 frames" in said
+
+
+def test_drops_are_shares(recordings, tmp_path, capsys):
+    asked = [CONFIGS[0].with_name("featex.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]
+    assert "training.drops 50.0: wanted a share" in error(capsys, run.main, *asked, "--set", "training.drops=[50.0]")
+
+
+def test_a_run_is_finished_when_its_seconds_are_known(trained, tmp_path):
+    assert run.finished(trained) and not run.finished(tmp_path)
+    copy = broken(trained, tmp_path)
+    origin = json.loads((copy / "run.json").read_text())
+    assert origin["seconds"] > 0
+    for unfinished in ({**origin, "seconds": None}, {n: value for n, value in origin.items() if n != "seconds"}):
+        (copy / "run.json").write_text(json.dumps(unfinished))
+        assert not run.finished(copy)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.json", "classes.json", "checkpoints/last.ckpt"])

@@ -45,7 +45,9 @@ def test_a_run_folder_says_what_was_trained(trained):
     ]  # fmt: skip
     assert found.config.training.epochs == 4 and not found.network.training
     origin = json.loads((trained / "run.json").read_text())
-    assert origin["clips"] == 16 and set(origin) == {"version", "commit", "data", "clips"}
+    assert origin["clips"] == 16 and set(origin) == {"version", "commit", "data", "clips", "seconds"}
+    with (trained / "metrics.csv").open() as stream:
+        assert origin["seconds"] == sum(float(row["seconds"]) for row in csv.DictReader(stream))
 
 
 def test_a_resumed_run_equals_an_unbroken_one(trained, recordings, tmp_path):
@@ -56,23 +58,43 @@ def test_a_resumed_run_equals_an_unbroken_one(trained, recordings, tmp_path):
     assert same(part, trained)
 
 
-def test_a_run_that_was_cut_off_goes_on_from_its_last_whole_epoch(trained, recordings, tmp_path, monkeypatch):
-    class PowerCutError(Exception):
-        pass
+class PowerCutError(Exception):
+    pass
 
-    def cut(record, trainer, *_):
-        record._began = 0.0
-        if trainer.current_epoch == 3:
+
+def cut_before(epoch: int, *arguments: Any) -> None:
+    """Train as told until that epoch (counted from 0) begins."""
+    begins = loop.Record.on_train_epoch_start
+
+    def cut(record: loop.Record, trainer: Any, *rest: Any) -> None:
+        if trainer.current_epoch == epoch:
             raise PowerCutError
+        begins(record, trainer, *rest)
 
-    part = tmp_path / "part"
-    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCutError):
         patch.setattr(loop.Record, "on_train_epoch_start", cut)
-        train(part, recordings, "--epochs", "4")
-    assert len(losses(part)) == 3
+        train(*arguments)
+
+
+def test_a_run_that_was_cut_off_goes_on_from_its_last_whole_epoch(trained, recordings, tmp_path):
+    part = tmp_path / "part"
+    cut_before(3, part, recordings, "--epochs", "4")
+    assert len(losses(part)) == 3 and not run.finished(part)
     train(part, recordings, "--epochs", "4", "--resume")
     assert losses(part) == losses(trained)
-    assert same(part, trained)
+    assert same(part, trained) and run.finished(part)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_run_with_a_schedule_that_is_cut_off_after_any_epoch_equals_an_unbroken_one(recordings, tmp_path, optimiser):
+    words = ["--epochs", "3", "--set", "training.schedule=cosine", "--set", f"training.optimiser={optimiser}"]
+    words += ["--set", "training.weight_decay=0.05"]
+    unbroken = train(tmp_path / "unbroken", recordings, *words)
+    for epoch in (1, 2):
+        part = tmp_path / f"part{epoch}"
+        cut_before(epoch, part, recordings, *words)
+        train(part, recordings, *words, "--resume")
+        assert losses(part) == losses(unbroken) and same(part, unbroken)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(recordings, tmp_path):

@@ -9,6 +9,6 @@ Objective  base.Objective(config, network, classes): steps(network, batch) -> lo
 
 from types import ModuleType
 
-from train.models import autoencoder, featex
+from train.models import autoencoder, featex, tfap, tranself
 
-SYSTEMS: dict[str, ModuleType] = {"autoencoder": autoencoder, "featex": featex}
+SYSTEMS: dict[str, ModuleType] = {"autoencoder": autoencoder, "featex": featex, "tfap": tfap, "tranself": tranself}

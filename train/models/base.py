@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from calib.clips import Clip
 from edge_runtime import features
 from edge_runtime.features import Stft
-from edge_runtime.scoring import Scoring
+from edge_runtime.pooling import Pooling
+from edge_runtime.scoring import Nearest, Scoring
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +39,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     window_frames: Annotated[int, Meta(ge=5)] = features.WINDOW_FRAMES  # frames of 1024 samples, 512 apart
     hop_frames: Annotated[int, Meta(ge=1)] = features.HOP_FRAMES  # between scores
     crop_frames: Annotated[int, Meta(ge=5)] | None = None  # of a training window; None: as many as listen
-    scoring: Scoring = Scoring()
+    poolings: dict[str, Pooling] = {}  # outputs beside the network's own, for a scoring that joins both
+    scoring: Scoring = Nearest()
     training: Training = Training()
 
     one_machine_type: ClassVar[bool] = False  # whether a network of this system knows one machine type alone
