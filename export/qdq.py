@@ -215,19 +215,19 @@ def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out:
         },
     )
     quantizer.quantize_model()
-    _spare(quantizer.model.model, names)
+    _spare(quantizer.model.model, [] if trt else names, names)
     quantizer.model.save_model_to_file(str(out), False)
 
 
-def _spare(model: ModelProto, names: Collection[str]) -> None:
+def _spare(model: ModelProto, integer: Collection[str], names: Collection[str]) -> None:
     """Let nodes in float read what others read quantized; the quantizer gives every reader of a tensor the same.
 
-    The result of an integer node stays as it is: it exists in integers only.
+    The result of an `integer` node stays as it is: it exists in integers only.
     """
     graph = Graph(model.graph)
     for node in graph.nodes:
         quantize = graph.writer.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-        if quantize is None or ((writer := graph.writer.get(quantize.input[0])) and writer.name in names):
+        if quantize is None or ((writer := graph.writer.get(quantize.input[0])) and writer.name in integer):
             continue
         for reader in graph.readers[node.output[0]]:
             if reader.name not in names:

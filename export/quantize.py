@@ -5,10 +5,10 @@
 
 Writes model.cpu.onnx (U8S8, for onnxruntime) and model.trt.onnx (S8S8 with explicit Q/DQ, for TensorRT);
 `export/qdq.py` says what is quantized. Normal training clips of all machines and domains give the range of every
-activation. Then each layer is quantized by itself, and those that blur the embeddings most stay in float until what is
-left is little against the spread of normal sound, or they take too great a share of all operations. Prints sizes, speed
-on one thread, and the drift on normal clips that nothing was chosen on: cosine and noise of the embeddings, and the
-rank correlation of the scores.
+activation. Where all layers in INT8 blur the embeddings too much, each is quantized by itself, and those that blur most
+stay in float until what is left is little against the spread of normal sound, or they take too great a share of all
+operations. Prints sizes, speed on one thread, and the drift on normal clips that nothing was chosen on: cosine and
+noise of the embeddings, and the rank correlation of the scores.
 """
 
 import os
@@ -26,6 +26,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from calib.clips import Clip, check, training
+from calib.progress import bar
 from edge_runtime import bundle
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import parser, run_command
@@ -39,7 +40,8 @@ CLIPS = 100
 PERCENTILE = 99.999  # of an activation's values: the rarest peaks take the steps from the rest
 NOISE = 0.005  # variance, relative to the spread of normal sound: 0.01 costs up to a point of AUC
 FLOAT_SHARE = 0.5  # of all operations
-TRIED = 24  # windows that each layer is tried on
+TRIED = 24  # windows that layers are tried on
+GROUPS = 32  # of layers, at most: each is tried by itself
 LEAST_COST = 0.01  # of all operations: what a node costs in float beyond its own
 FILES: dict[qdq.Form, str] = {"cpu": bundle.CPU, "trt": bundle.TRT}
 
@@ -118,17 +120,23 @@ class Trial:
     def in_float(self, ranges: qdq.TensorsData, form: qdq.Form, limit: float, share: float) -> list[str]:
         """Names of the nodes to keep in float, so that the noise of the rest adds up to less than the limit.
 
-        Those that give most noise for what they cost in float come first, as long as they fit into the share.
+        Those that give most noise for what they cost in float come first, as long as they fit into the share. Where
+        there are many nodes, neighbours are tried together.
         """
         every, operations = qdq.plan(self.network).nodes(form), qdq.multiply_accumulates(self.network)
+        if self._noise(ranges, form, set()) <= limit:
+            return []
+        order = [node.name for node in self.network.graph.node if node.name in set(every)]
+        groups = [tuple(map(str, part)) for part in np.array_split(order, min(GROUPS, len(order)))]
         total = sum(operations.values())
-        costs = {name: operations.get(name, 0) / total for name in every}
-        noises = {name: self._noise(ranges, form, set(every) - {name}) for name in every}
-        kept, rest = [], sum(noises.values())
-        for name in sorted(every, key=lambda name: -noises[name] / (costs[name] + LEAST_COST)):
-            if rest > limit and costs[name] <= share:
-                kept.append(name)
-                rest, share = rest - noises[name], share - costs[name]
+        costs = {group: sum(operations.get(name, 0) for name in group) / total for group in groups}
+        noises = {group: self._noise(ranges, form, set(every) - set(group)) for group in bar(groups, f"{form} layers")}
+        kept: list[str] = []
+        rest = sum(noises.values())
+        for group in sorted(groups, key=lambda group: -noises[group] / (costs[group] + LEAST_COST)):
+            if rest > limit and costs[group] <= share:
+                kept += group
+                rest, share = rest - noises[group], share - costs[group]
         return kept
 
     def _noise(self, ranges: qdq.TensorsData, form: qdq.Form, others: set[str]) -> float:

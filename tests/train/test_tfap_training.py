@@ -130,3 +130,17 @@ def test_embeddings_part_at_the_learning_rate_of_the_paper():
     with torch.no_grad():
         embeddings = network.eval()(log_mel)["embedding"]
     assert float((embeddings @ embeddings.T).min()) < 0.98  # 0.999 begun otherwise
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "in_type"])
+def test_labels_are_mixed_as_the_sounds_are(kind, monkeypatch):
+    config = tfap.Config(window_frames=FRAMES, mixup=kind, mixup_at="input")
+    network, batch = network_of(config), batch_of(8)
+    partner = torch.tensor([1, 0, 6, 7, 5, 4, 2, 3])
+    monkeypatch.setattr(tfap, "draw_partners", lambda types, asked: partner if asked == kind else None)
+    monkeypatch.setattr(tfap, "draw_share", lambda _: 0.7)
+    (loss,) = objective_of(config, network).steps(network, batch)
+    log_mel = 0.7 * batch.inputs["log_mel"] + 0.3 * batch.inputs["log_mel"][partner]
+    logs = network(log_mel)["logits"].log_softmax(dim=1)
+    expected = -((0.7 * batch.labels + 0.3 * batch.labels[partner]) * logs).sum(dim=1).mean()
+    torch.testing.assert_close(loss, expected)

@@ -1,0 +1,185 @@
+"""A request -> the clips that judge, the jobs to do, and what cannot be done with a word why."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from calib import detectors
+from calib.checkout import commit
+from calib.clips import Clip
+from calib.fit import training_clips
+from edge_runtime import features
+from edge_runtime.errors import AuscultError, ConfigError, DataError
+from edge_runtime.features import LogMel
+from edge_runtime.scoring import Probability, parts
+from export.bench import registry
+from export.bench.trial import Trial, digest, identity, trial
+from export.demo import window_frames
+from train import checks
+from train.models.base import Config
+
+UNTOLD = ("scoring", "poolings", "hop_frames")  # settings that no training depends on
+READING = ("workers", "cache_mb")  # how clips are read, not which batches come of them
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a benchmark is asked."""
+
+    data: Path
+    out: Path
+    systems: list[str]
+    train_data: Path | None = None  # None: data
+    runs: Path | None = None  # None: OUT/runs
+    seeds: int = 1
+    changes: list[str] = []  # KEY=VALUE, or NAME:KEY=VALUE
+    window_frames: int | None = None  # None: the smaller of 311 and the shortest clip
+    target_clips: int | None = None  # per machine, of its references; None: all there are
+    int8: str = "first"  # seeds that are quantized: first, all, none
+    jobs: int = 1  # processes
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a system: of all machine types, or of one."""
+
+    machine_type: str | None
+    folder: Path  # of its run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A system with a seed, or all detectors; done where its file has the same key."""
+
+    name: str
+    seed: int
+    keys: dict[str, str]  # what is scored -> key of everything that the scores depend on
+    frames: int  # of a window
+    int8: bool = False
+    map: bool = False
+    config: Config | None = None  # of a system
+    parts: list[Part] = field(default_factory=list)
+    train_data: Path = Path()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known before the first job."""
+
+    request: Request
+    trial: Trial
+    frames: int
+    jobs: list[Job]
+    configs: dict[str, Config]
+    missing: dict[str, str]  # system -> what the clips lack, in words
+
+
+def plan(request: Request) -> Plan:
+    """Look at the clips and lay out the work; nothing is trained yet."""
+    found = trial(request.data, request.target_clips)
+    train = training_clips(request.train_data or request.data)  # all of them, whatever is fitted and judged
+    frames = _frames(request.window_frames, [*train, *found.train, *found.test])
+    _check_changes(request)
+    jobs, configs, missing = [_detectors(found, frames)], {}, {}
+    for name in request.systems:
+        changes = [f"training.workers={_workers(request.jobs)}", f"window_frames={frames}", *request.changes]
+        configs[name] = _load(name, changes)
+        if reason := _missing(name, configs[name], train, request.train_data or request.data, found):
+            missing[name] = reason
+            continue
+        jobs += [_system(name, configs[name], seed, request, train, found) for seed in range(request.seeds)]
+    return Plan(request, found, frames, jobs, configs, missing)
+
+
+def _frames(asked: int | None, clips: list[Clip]) -> int:
+    longest = window_frames(clips)
+    if asked is None:
+        return longest
+    if not 5 <= asked <= longest:
+        seconds = features.samples_of(asked, LogMel()) / features.SAMPLE_RATE
+        raise ConfigError(f"--window-frames {asked}: {seconds:.2f} s; give 5 to {longest}, which the clips hold")
+    return asked
+
+
+def _workers(jobs: int) -> int:
+    """Processes that compute features, for each job: the cores that the jobs leave."""
+    return max(0, len(os.sched_getaffinity(0)) // jobs - 1)
+
+
+def _check_changes(request: Request) -> None:
+    for change in request.changes:
+        name, key = registry.split(change)
+        if key.startswith("training.seed"):
+            raise ConfigError(f"--set {change}: --seeds N trains seeds 0 to N-1")
+        if name and name not in request.systems:
+            raise ConfigError(f"--set {change}: {name} is not benchmarked; there is {', '.join(request.systems)}")
+
+
+def _load(name: str, changes: Sequence[str]) -> Config:
+    try:
+        return registry.load(name, changes)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}; --set NAME:KEY=VALUE changes one system alone") from None
+
+
+def _missing(name: str, config: Config, train: list[Clip], root: Path, found: Trial) -> str:
+    """What stands in the way of training and judging a system; empty where nothing."""
+    types = sorted({clip.machine_type for clip in found.test})
+    try:
+        for machine_type in types if config.one_machine_type else (None,):
+            clips = _of_type(train, machine_type)
+            if not clips:
+                raise DataError(f"no training clips of {machine_type}, and one {name} knows one machine type alone")
+            if lack := checks.lacking(config, clips):
+                return f"needs {lack}"
+            checks.trainable(name, config, clips, str(root))
+        registry.model(name, config, classes=2)
+    except AuscultError as error:
+        return str(error)
+    unheard = sorted({clip.machine for clip in found.test} - {clip.machine for clip in train})
+    if unheard and any(isinstance(part, Probability) for part in parts(config.scoring)):
+        return f"classes of {', '.join(unheard[:3])}, which the network was not trained on; choose another scoring"
+    return ""
+
+
+def _of_type(clips: list[Clip], machine_type: str | None) -> list[Clip]:
+    return [clip for clip in clips if machine_type in (None, clip.machine_type)]
+
+
+def _system(name: str, base: Config, seed: int, request: Request, train: list[Clip], found: Trial) -> Job:
+    config = msgspec.structs.replace(base, training=msgspec.structs.replace(base.training, seed=seed))
+    runs = request.runs or request.out / "runs"
+    types = sorted({clip.machine_type for clip in found.test}) if config.one_machine_type else [None]
+    told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in UNTOLD}
+    told["training"] = {key: value for key, value in told["training"].items() if key not in READING}
+    networks = []
+    for machine_type in types:
+        key = digest(told, identity(_of_type(train, machine_type)))
+        own = "-".join([name, *([machine_type] if machine_type else []), f"seed{seed}", key])
+        networks.append(Part(machine_type, runs / own))
+    int8 = request.int8 == "all" or (request.int8 == "first" and seed == 0)
+    scored = digest([part.folder.name for part in networks], config.scoring, config.poolings, config.hop, int8)
+    return Job(
+        name=name,
+        seed=seed,
+        keys={name: digest(scored, _judged(found))},
+        frames=config.window_frames,
+        int8=int8,
+        map=seed == 0,
+        config=config,
+        parts=networks,
+        train_data=request.train_data or request.data,
+    )
+
+
+def _detectors(found: Trial, frames: int) -> Job:
+    judged = _judged(found)
+    keys = {name: digest(detectors.load(name), frames, judged) for name in detectors.names()}
+    return Job(name="detectors without a network", seed=0, keys=keys, frames=frames, map=True)
+
+
+def _judged(found: Trial) -> str:
+    """What all scores depend on: the clips and the code."""
+    return digest(identity(found.train), identity(found.test), commit())

@@ -1,0 +1,87 @@
+"""Every system of train/configs goes the whole way: one epoch, export, INT8, references, bundle, replay, scores."""
+
+import json
+
+import onnx
+import pytest
+
+from calib import fit
+from edge_runtime import __main__ as edge
+from edge_runtime import bundle, config
+from edge_runtime.cli import run_command
+from export import lint, pack, qdq, quantize, to_onnx
+from tests.conftest import ROOT, hum, write_wav
+from train import evaluate, run
+
+FRAMES = 24  # 0.8 s
+SMALL = ["window_frames=24", "hop_frames=8", "training.batch=8", "training.workers=0", "training.epochs=1"]
+SYSTEMS = sorted(file.stem for file in (ROOT / "train" / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Two machines of one type, in two domains: 8 training clips, 2 normal and 2 anomalous test clips each."""
+    root = tmp_path_factory.mktemp("recordings")
+    for section, pitch in (("00", 60.0), ("01", 95.0)):
+        for at in range(12):
+            domain = "target" if at % 2 else "source"
+            split, label = ("train", "normal") if at < 8 else ("test", "anomaly" if at >= 10 else "normal")
+            sound = hum(0.85, seed=at, pitch=pitch * (1.3 if domain == "target" else 1.0))
+            sound[:: 400 if label == "anomaly" else len(sound)] += 0.3
+            name = f"section_{section}_{domain}_{split}_{label}_{at:04d}_spd_{at % 4}.wav"
+            write_wav(root / "dev_data" / "fan" / split / name, sound)
+    return root
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def packed(request, recordings, tmp_path_factory):
+    """(system, its model folder, its bundle)."""
+    name, folder = request.param, tmp_path_factory.mktemp(request.param)
+    chosen = config.load_yaml(ROOT / "train" / "configs" / f"{name}.yaml", dict)
+    sets = [*SMALL, *(["crop_frames=16"] if chosen.get("crop_frames") else [])]
+    changes = [word for change in sets for word in ("--set", change)]
+    data = ["--data", str(recordings)]
+    yaml = str(ROOT / "train" / "configs" / f"{name}.yaml")
+    commands = [
+        (run.main, [yaml, *data, "--out", str(folder / "run"), *changes]),
+        (evaluate.main, [str(folder / "run"), *data]),
+        (to_onnx.main, [str(folder / "run"), *data, "--out", str(folder / "model")]),
+        (quantize.main, [str(folder / "model"), *data]),
+        (fit.main, [str(folder / "model"), *data]),
+        (pack.main, [str(folder / "model"), *data, "--out", str(folder / "bundle")]),
+    ]
+    for command, words in commands:
+        assert run_command(command, words) == 0, words
+    return name, folder / "model", folder / "bundle"
+
+
+def test_its_bundle_is_as_packed_and_scores_a_file_on_the_device_side(packed, tmp_path, capsys):
+    name, _, folder = packed
+    assert run_command(edge.main, ["check", str(folder)]) == 0
+    file = write_wav(tmp_path / "new.wav", hum(1.5, seed=50, pitch=60.0))
+    capsys.readouterr()
+    assert run_command(edge.main, ["score", str(folder), "--machine", "fan_section_00", str(file)]) == 0
+    scores = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
+    assert len(scores) == 3 and all(isinstance(score, float) for score in scores), name
+    assert bundle.open_bundle(folder).manifest.accuracy["fan_section_00"].spearman is not None
+
+
+@pytest.mark.parametrize("form", ["cpu", "trt"])
+def test_its_quantized_files_keep_the_rules_of_tensorrt_and_are_partly_integer(packed, form):
+    name, folder, _ = packed
+    file = folder / quantize.FILES[form]
+    assert lint.faults(file, form) == []
+    graph = onnx.load(file).graph
+    assert {node.op_type for node in graph.node}.isdisjoint({"DFT", "Loop", "If", "Scan", "Mod", "NonZero"}), name
+
+
+def test_what_a_topk_chooses_by_stays_in_float():
+    """The lags of an auto-correlation: rounded, other periods would be chosen."""
+    graph = onnx.parser.parse_graph("""
+        agraph (float[1,4,8] x) => (float[1,4,2] best, int64[1,4,2] at) <float[8,8] w, float[8,8] v, int64[1] k = {2}>
+        { y = MatMul(x, w)  z = Relu(y)  u = MatMul(x, v)  best, at = TopK(z, k) }""")
+    for number, node in enumerate(graph.node):
+        node.name = f"n{number}"
+    for name in ("w", "v"):
+        graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [8, 8], [0.0] * 64))
+    assert qdq.Graph(graph).choosers() == {"n0"}
