@@ -45,9 +45,7 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     heads: Annotated[int, Meta(ge=1)] = 2  # of the attention
     mixup: Mixup = "in_type"  # whom a clip is mixed with
     mixup_at: Literal["input", "manifold"] = "manifold"  # manifold: at the input or behind Res1 to Res4, drawn anew
-    mixup_alpha: Annotated[float, Meta(gt=0)] | None = (
-        None  # of Beta(a, a); None: 1.0 at the input, 1.5 in the manifold
-    )
+    mixup_alpha: Annotated[float, Meta(gt=0)] | None = None  # of Beta(a, a); None: 1.0 at the input, 1.5 else
     scale: Annotated[float, Meta(gt=0)] = 30.0  # of the cosines under the softmax
     time_strides: tuple[Stride, Stride, Stride, Stride, Stride] = (1, 1, 1, 1, 1)  # frames: of Conv1, Trans1 to Trans4
 
