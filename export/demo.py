@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("fan", "pump", "gearbox", "bearing")
 ON_DELAY_S = 10.0  # seconds above the threshold before the alarm
 STREAM_S, FAULT_AT_S = 300.0, 150.0  # seconds of each simulated stream, and when its fault begins
+BATCH = 32  # clips: small, so that a few hundred clips give enough steps
 SEEN = 3200  # clips that the demo's network is shown, however few there are of them
 
 
@@ -93,9 +94,13 @@ def simulate(out: Path) -> Path:
 def build(data: Path, out: Path, clips: list[Clip]) -> None:
     """Train, export, quantize, calibrate, compare, pack."""
     train = training(clips)
-    settings = [f"window_frames={window_frames(clips)}", f"training.epochs={epochs(len(train))}"]
-    changes = [word for change in settings for word in ("--set", change)]
-    step("train/run.py", "train/configs/featex_demo.yaml", *changes, "--data", data, "--out", out / "run")
+    settings = {
+        "window_frames": window_frames(clips),
+        "training.epochs": epochs(len(train)),
+        "training.batch": BATCH,
+    }
+    changes = [word for setting in settings.items() for word in ("--set", "{}={}".format(*setting))]
+    step("train/run.py", "train/configs/featex.yaml", *changes, "--data", data, "--out", out / "run")
     step("export/to_onnx.py", out / "run", "--data", data, "--out", out / "model")
     step("export/quantize.py", out / "model", "--data", data)
     step("calib/fit.py", out / "model", "--data", data)

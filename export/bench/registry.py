@@ -14,7 +14,6 @@ from train.models import SYSTEMS
 from train.models.base import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "train" / "configs"
-LEFT_OUT = ("_demo", "_toycar")  # ends of names: a system again, for one purpose
 CLASSES = 41  # of a network whose cost is printed without data: its last layer depends on them
 NETWORK, DETECTOR = "network", "detector"
 
@@ -32,7 +31,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 def systems() -> list[str]:
     """The systems that are trained."""
-    return sorted(file.stem for file in CONFIGS.glob("*.yaml") if not file.stem.endswith(LEFT_OUT))
+    return sorted(file.stem for file in CONFIGS.glob("*.yaml"))
 
 
 def chosen(words: Sequence[str]) -> list[str]:
