@@ -67,8 +67,9 @@ def _results(waiting: list[Job], plan: Plan) -> Iterator[tuple[Job, dict[str, Re
     idle = [ProcessPoolExecutor(1, mp_context=context) for _ in range(min(plan.request.jobs, len(left)))]
     try:
         while left or running:
-            while left and idle:
-                job, pool = left.pop(0), idle.pop()
+            while idle and (job := _free(left, [busy for busy, _ in running.values()])):
+                left.remove(job)
+                pool = idle.pop()
                 running[pool.submit(work, job, plan.trial, plan.request.out)] = (job, pool)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job, pool = running.pop(future)
@@ -81,6 +82,12 @@ def _results(waiting: list[Job], plan: Plan) -> Iterator[tuple[Job, dict[str, Re
     finally:
         for pool in [*idle, *(pool for _, pool in running.values())]:
             pool.shutdown(cancel_futures=True)
+
+
+def _free(left: list[Job], running: list[Job]) -> Job | None:
+    """The next job whose networks no other trains at the moment: systems that differ in scoring alone share them."""
+    busy = {part.folder for job in running for part in job.parts}
+    return next((job for job in left if busy.isdisjoint(part.folder for part in job.parts)), None)
 
 
 def work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:

@@ -20,6 +20,7 @@ from export.bench.trial import Trial, digest, identity, trial
 from export.demo import window_frames
 from train import checks
 from train.models.base import Config
+from train.settings import system_of
 
 UNTOLD = ("scoring", "poolings", "hop_frames")  # settings that no training depends on
 READING = ("workers", "cache_mb")  # how clips are read, not which batches come of them
@@ -157,7 +158,7 @@ def _system(name: str, base: Config, seed: int, request: Request, train: list[Cl
     networks = []
     for machine_type in types:
         key = digest(told, identity(_of_type(train, machine_type)))
-        own = "-".join([name, *([machine_type] if machine_type else []), f"seed{seed}", key])
+        own = "-".join([system_of(config), *([machine_type] if machine_type else []), f"seed{seed}", key])
         networks.append(Part(machine_type, runs / own))
     int8 = request.int8 == "all" or (request.int8 == "first" and seed == 0)
     scored = digest([part.folder.name for part in networks], config.scoring, config.poolings, config.hop, int8)

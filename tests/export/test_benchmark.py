@@ -13,7 +13,7 @@ from calib import detectors, metrics
 from edge_runtime import config
 from edge_runtime.cli import run_command
 from export import benchmark
-from export.bench import results, tables
+from export.bench import jobs, results, tables
 from export.bench.plan import Request, plan
 from export.bench.results import ALL, Results
 from tests.conftest import hum, write_wav
@@ -207,3 +207,11 @@ def one_line(capsys) -> str:
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("error: ")
     return lines[-1]
+
+
+def test_systems_that_differ_in_scoring_alone_share_their_networks_and_never_train_one_at_the_same_time(recordings):
+    asked = request(recordings, recordings.parent / "shared", systems=["featex", "featex_mel"], seeds=1)
+    first, second = plan(asked).jobs[1:]
+    assert (first.name, second.name) == ("featex", "featex_mel")
+    assert first.parts == second.parts and first.keys != second.keys
+    assert jobs._free([second], [first]) is None and jobs._free([second], []) is second
