@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -94,6 +95,7 @@ def work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:
     """Do one job, in its own process; what it says goes into a file. -> what failed."""
     log = out / LOGS / f"{job.name.replace(' ', '_')}_seed_{job.seed}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with log.open("w") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -102,6 +104,13 @@ def work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:
         except Exception as error:
             traceback.print_exc()
             return dict.fromkeys(job.keys, Reason(f"{_words(error)} ({log})"))
+
+
+def _end_with_parent() -> None:
+    """A process whose parent is killed would train on, beside the one that is started next."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:
