@@ -166,7 +166,7 @@ def _opened(folder: str, limit: str) -> FeatureCache:
         size = 0
     if size <= 0:
         raise ConfigError(f"AUSCULT_CACHE_GB={limit}: wanted gigabytes above 0; an empty AUSCULT_CACHE keeps none")
-    return FeatureCache(Path(folder) if folder else None, size)
+    return FeatureCache(Path(folder).expanduser() if folder else None, size)
 
 
 def _in_blocks(sound: Floats, spec: Framed) -> Floats:

@@ -11,17 +11,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from calib.machines import check_scoring
+from calib import scorings
 from edge_runtime import config, features
 from edge_runtime.bundle import Model
 from edge_runtime.errors import ConfigError
-from edge_runtime.features import LogMel, Spec, Waveform
 from edge_runtime.pooling import Pooling
 from edge_runtime.scoring import Scoring
 
 CONFIGS = Path(__file__).parent / "configs"
 DEFAULT, LOUDNESS = "mel_mean", "loudness"
-INPUTS: dict[str, Spec] = {"log_mel": LogMel(), "waveform": Waveform()}  # what can be pooled
+NOTHING = Model(name="", system="", inputs={}, outputs={})  # no network
 
 
 class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,37 +44,22 @@ def load(name: str | Path) -> Detector:
     if not file.exists():
         raise ConfigError(f"{name}: no such detector; there is {', '.join(names())}, or give a YAML file")
     found: Detector = config.load_yaml(file, Detector)
-    check_scoring(found.scoring, list(found.poolings))
-    beside(found.poolings)
+    try:
+        scorings.with_scoring(NOTHING, found.scoring, found.poolings)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
     return found
-
-
-def beside(poolings: dict[str, Pooling]) -> dict[str, Spec]:
-    """The inputs that poolings need."""
-    for pooling in poolings.values():
-        if pooling.input not in INPUTS:
-            raise ConfigError(f"pooling of {pooling.input}: no such input; there is {', '.join(INPUTS)}")
-    return {pooling.input: INPUTS[pooling.input] for pooling in poolings.values()}
 
 
 def model(name: str | Path, window: int = features.WINDOW, hop: int = features.HOP) -> Model:
     """The model of a detector; `window` and `hop` in samples."""
-    detector = load(name)
-    return Model(
-        name=Path(name).stem,
-        system=Path(name).stem,
-        inputs={},
-        outputs={},
-        beside=beside(detector.poolings),
-        poolings=detector.poolings,
-        window=window,
-        hop=hop,
-        scoring=detector.scoring,
-    )
+    detector, stem = load(name), Path(name).stem
+    bare = msgspec.structs.replace(NOTHING, name=stem, system=stem, window=window, hop=hop)
+    return scorings.with_scoring(bare, detector.scoring, detector.poolings)
 
 
 def hearing(base: Model, detectors: Iterable[str]) -> Model:
     """A model whose windows bring the inputs of several detectors too."""
-    extra = {name: spec for detector in detectors for name, spec in beside(load(detector).poolings).items()}
+    extra = {name: spec for detector in detectors for name, spec in scorings.beside(load(detector).poolings).items()}
     added = {name: spec for name, spec in extra.items() if name not in base.inputs}
     return msgspec.structs.replace(base, beside={**base.beside, **added})

@@ -14,26 +14,22 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import msgspec
 
-from calib import detectors, thresholds
+from calib import detectors, scorings, thresholds
 from calib.clips import Clip, check, index, training
 from calib.collect import collect
 from calib.golden import write_golden
-from calib.machines import check_scoring, fit_machines
+from calib.machines import fit_machines
 from edge_runtime import bundle, config, features
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.features import LogMel
-from edge_runtime.scoring import Classes, Components, Machine, References, Scoring
-
-ANY_SCORING: Any = Scoring  # a union, which is no type to mypy
+from edge_runtime.scoring import Classes, Components, Machine, References
 
 
 def training_clips(data: str | Path, machines: Sequence[str] = ()) -> list[Clip]:
@@ -60,16 +56,29 @@ def few_targets(clips: list[Clip], count: int) -> list[Clip]:
             if seen[clip.machine] > count:
                 continue
         kept.append(clip)
+    if gone := sorted(set(seen) - {clip.machine for clip in kept}):
+        raise DataError(f"--target-clips {count}: {gone[0]} has clips of the target domain alone; give 1 or more")
     return kept
 
 
-def fit_folder(folder: Path, clips: list[Clip], rate: float, seed: int) -> dict[str, Machine]:
-    """Fit every machine of the clips with the folder's own network, and write them and the golden clip into it."""
+def fit_folder(
+    folder: Path, clips: list[Clip], rate: float, seed: int, scoring: Path | None = None
+) -> dict[str, Machine]:
+    """Fit every machine of the clips with the folder's own network, and write them and the golden clip into it.
+
+    With the scoring of another YAML file the model changes too, and machines of the old scoring go.
+    """
     model = bundle.load_model(folder)
+    if scoring:
+        model = scorings.rescored(model, scoring)
     backend = open_backend(bundle.network_file(folder), model)
     say(f"embedding {len(clips)} normal clips")
     collected = collect(clips, model, backend, progress=True)
     machines = fit_machines(collected, model.scoring, seed, rate, model.classes)
+    if scoring:
+        for old in (folder / bundle.MACHINES).glob("*.npz"):
+            old.unlink()
+        config.save_json(folder / bundle.MODEL, model)
     for name, machine in machines.items():
         bundle.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
     write_golden(folder)
@@ -86,9 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.detector:
         machines = _fit_bundle(options, clips)
     else:
-        if options.scoring:
-            _choose_scoring(options.model, options.scoring)
-        machines = fit_folder(options.model, clips, options.rate, options.seed)
+        machines = fit_folder(options.model, clips, options.rate, options.seed, options.scoring)
     for name, machine in machines.items():
         print(f"{name}: {_kept(machine)}, threshold {machine.threshold:.4g} ({machine.promise})")
     return 0
@@ -97,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("model", nargs="?", type=Path, help="model folder of export/to_onnx.py")
-    arguments.add_argument("--scoring", type=Path, metavar="FILE", help="YAML with another scoring than the model's")
+    arguments.add_argument("--scoring", type=Path, metavar="FILE", help="YAML file with another scoring")
     arguments.add_argument("--detector", metavar="NAME", help=f"of {', '.join(detectors.names())}, or a YAML file")
     arguments.add_argument(
         "--no-network", dest="detector", action="store_const", const=detectors.DEFAULT, help="the default detector"
@@ -135,16 +142,6 @@ def _check(options: argparse.Namespace) -> None:
         bundle.load_model(options.model)
 
 
-def _choose_scoring(folder: Path, file: Path) -> None:
-    """Let a model folder be scored otherwise; what it holds of machines is of the old scoring and goes."""
-    model = bundle.load_model(folder)
-    chosen: Scoring = config.load_yaml(file, ANY_SCORING)
-    check_scoring(chosen, [*model.outputs, *model.poolings])
-    for old in (folder / bundle.MACHINES).glob("*.npz"):
-        old.unlink()
-    config.save_json(folder / bundle.MODEL, msgspec.structs.replace(model, scoring=chosen))
-
-
 def _detector(options: argparse.Namespace) -> bundle.Model:
     """With the window and hop that were asked for."""
     window = features.WINDOW_FRAMES if options.window_frames is None else options.window_frames
@@ -175,7 +172,7 @@ def _kept(machine: Machine) -> str:
         elif isinstance(fitted, Components):
             kinds.append(f"{len(fitted.means)} components")
         elif isinstance(fitted, Classes):
-            kinds.append(f"{len(fitted.numbers)} classes")
+            kinds.append(f"classes {', '.join(map(str, fitted.numbers))} of the network")
     return ", ".join(kinds) or "no references"
 
 

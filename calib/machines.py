@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from calib import thresholds
 from calib.collect import Collected, mean_per_clip
 from calib.references import Normal, covariance, fit_part
+from edge_runtime.cli import say
 from edge_runtime.errors import DataError
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import (
@@ -24,7 +25,7 @@ from edge_runtime.scoring import (
 )
 
 SMALLEST_SCALE = 1e-9  # of a back end's held-out scores: one that says the same of everything is not blown up
-Within = dict[str, Doubles]  # output -> covariance within other machines of the type
+Within = dict[Part, Doubles]  # back end -> covariance within other machines of the type
 
 
 def fit_machines(
@@ -64,7 +65,7 @@ def fit_machine(
     location, scale = held_out.mean(axis=1), np.maximum(held_out.std(axis=1), SMALLEST_SCALE)
     scores = fuse(held_out, scoring, location, scale)
     limit, promise = thresholds.threshold(scores, len(collected.clips), rate)
-    return Machine(
+    machine = Machine(
         name=name,
         scoring=scoring,
         fitted=fitted(np.ones(len(collected.clip), bool)),
@@ -76,6 +77,8 @@ def fit_machine(
         normal_level=collected.mel.mean(axis=0),
         normal_spread=collected.mel.std(axis=0),
     )
+    _refuse_nonsense(machine)
+    return machine
 
 
 def score_clips(collected: Collected, machine: Machine) -> Doubles:
@@ -85,16 +88,23 @@ def score_clips(collected: Collected, machine: Machine) -> Doubles:
 
 def within_type(collected: Collected, name: str, scoring: Scoring) -> Within:
     """Covariances within the other machines of a machine's type, for the back ends that ask for them."""
-    asked = {p.of for p in parts(scoring) if isinstance(p, Nearest | Mahalanobis) and p.prior}
-    if not asked:
-        return {}
+    asked = [part for part in parts(scoring) if isinstance(part, Nearest | Mahalanobis) and part.prior]
     (of_type,) = {clip.machine_type for clip in collected.clips if clip.machine == name}
     others = sorted({c.machine for c in collected.clips if c.machine_type == of_type and c.machine != name})
-    found: Within = {}
-    for output in asked if others else ():
-        groups = [collected.machine(other).outputs[output].astype(np.float64) for other in others]
-        found[output] = covariance(np.concatenate([group - group.mean(axis=0) for group in groups]))
-    return found
+    if asked and not others:
+        say(f"{name}: no other {of_type} here, so that the covariance comes from this machine alone")
+        return {}
+    machines = [collected.machine(other) for other in others] if asked else []
+    return {part: covariance(np.concatenate([_residuals(one, part) for one in machines])) for part in asked}
+
+
+def _residuals(machine: Collected, part: Nearest | Mahalanobis) -> Doubles:
+    """[windows, dimensions] about the machine's mean, or for Mahalanobis about its domain's."""
+    values: Doubles = machine.outputs[part.of].astype(np.float64)
+    domains = machine.target if isinstance(part, Mahalanobis) else np.zeros(len(values), bool)
+    for domain in np.unique(domains):
+        values[domains == domain] -= values[domains == domain].mean(axis=0)
+    return values
 
 
 def _normal(
@@ -108,17 +118,18 @@ def _normal(
         values=collected.outputs[part.of][windows],
         target=collected.target[windows],
         kind=collected.kind[windows],
-        within=(within or {}).get(part.of),
+        within=(within or {}).get(part),
         classes=classes,
     )
 
 
-def check_scoring(scoring: Scoring, outputs: Sequence[str]) -> None:
-    """Refuse a scoring of outputs that a model does not give."""
-    for part in parts(scoring):
-        if part.of not in outputs:
-            kind = part.__struct_config__.tag
-            raise DataError(f"scoring {kind} of {part.of}: the model gives {', '.join(outputs)}; choose one of these")
+def _refuse_nonsense(machine: Machine) -> None:
+    """A threshold that is no number is never crossed."""
+    if not np.isfinite([machine.threshold, *machine.location, *machine.scale]).all():
+        raise DataError(
+            f"{machine.name}: scores of normal sound are not finite, so there is no threshold; "
+            "choose another scoring, or train with a lower training.learning_rate"
+        )
 
 
 def _refuse_silence(collected: Collected) -> None:

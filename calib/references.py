@@ -26,6 +26,7 @@ from edge_runtime.scoring import (
 )
 
 EMPTY, NO_WHITENING = np.zeros(0), np.zeros((0, 0))
+FEWEST = 3  # windows that a covariance is estimated from; with fewer it is the same in every direction
 WARD_POINTS = 4000  # windows that Ward's clustering looks at: its memory grows with their square
 
 
@@ -68,6 +69,7 @@ def _fit_nearest(part: Nearest, normal: Normal, seed: int) -> References:
     target = normal.target
     if part.references == "classes":
         points = np.stack([points[normal.kind == kind].mean(axis=0) for kind in np.unique(normal.kind)])
+        points = project(points, part.metric, EMPTY, NO_WHITENING)  # a cosine: the length of a centre has no part in it
     elif part.references == "clusters":
         points = np.concatenate([centroids(points[~target], part.centroids, seed), points[target]])
     return _references(points, radii(points, part), mean, whitening)
@@ -108,6 +110,11 @@ def _fit_mixture(part: Mixture, normal: Normal, seed: int) -> Components:
 
 def _own_classes(normal: Normal) -> Classes:
     numbers = np.flatnonzero([name == normal.name for name in normal.classes])
+    if numbers.size and numbers.size == len(normal.classes):
+        raise DataError(
+            f"{normal.name}: the network knows this machine alone, so that its probability is always 1; "
+            "score by distance instead, with `scoring: {kind: nearest}`"
+        )
     if not numbers.size:
         known = ", ".join(sorted(set(normal.classes))) or "no machine"
         raise DataError(
@@ -126,16 +133,22 @@ def covariance(residuals: Doubles, within: Doubles | None = None, prior: int = 0
     from sklearn.covariance import ledoit_wolf
 
     count, dimensions = residuals.shape
-    own: Doubles = ledoit_wolf(residuals, assume_centered=True)[0] if count > 1 else np.eye(dimensions)
+    if count < FEWEST:  # two residuals are each other's mirror image, which nothing would shrink
+        own = (float(np.mean(residuals**2)) or 1.0) * np.eye(dimensions)
+    else:
+        own = ledoit_wolf(residuals, assume_centered=True)[0]
     if within is None or not prior:
         return own
     return (count * own + prior * within) / (count + prior)
 
 
 def inverse_root(matrix: Doubles) -> Doubles:
-    """[d, d] covariance -> its symmetric inverse square root [d, d]; directions without variance are not blown up."""
+    """[d, d] covariance -> its symmetric inverse square root [d, d].
+
+    A direction without variance counts as one with a thousandth of the widest one's deviation.
+    """
     values, vectors = np.linalg.eigh(matrix)
-    values = np.maximum(values, 1e-12 * max(values[-1], 1e-12))
+    values = np.maximum(values, 1e-6 * max(values[-1], 1e-12))
     return (vectors / np.sqrt(values)) @ vectors.T
 
 

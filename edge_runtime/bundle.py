@@ -81,6 +81,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str = ""  # SHA-256 of this manifest with an empty digest
 
 
+class _Words(msgspec.Struct, forbid_unknown_fields=True):
+    """What of a machine is neither array nor scoring."""
+
+    name: str
+    threshold: float
+    promise: str
+
+
 class Bundle:
     """An opened bundle: every file has been checked against the manifest."""
 
@@ -200,7 +208,7 @@ def load_machine(file: Path) -> Machine:
         scoring: Scoring = msgspec.convert(settings.pop("scoring"), Scoring)
         fitted = [FITTED[type(part)](**_part(arrays, number)) for number, part in enumerate(parts(scoring))]
         rest = {name: array for name, array in arrays.items() if not name.startswith("part")}
-        fields: dict[str, Any] = {**settings, **rest}
+        fields: dict[str, Any] = {**msgspec.to_builtins(msgspec.convert(settings, _Words)), **rest}
         return Machine(**fields, scoring=scoring, fitted=fitted)
     except (KeyError, TypeError, msgspec.MsgspecError) as error:
         raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None

@@ -18,7 +18,7 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
     try:
         return msgspec.yaml.decode(_read(path), type=kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}{_yaml_hint(str(error))}") from None
+        raise ConfigError(f"{path}: {error}{yaml_hint(str(error))}") from None
     except (msgspec.DecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not YAML ({error})") from None
 
@@ -46,9 +46,12 @@ def _read(path: str | Path) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a file that can be read") from None
 
 
-def _yaml_hint(message: str) -> str:
+def yaml_hint(message: str) -> str:
+    """What YAML makes of what people write, where that may be the mistake; else nothing."""
     if "got `str`" in message and "`float`" in message:
         return " (YAML reads 1e-3 as text: write 1.0e-3)"
     if "`str`, got `int`" in message:
         return ' (quote it: YAML reads 00 as the number 0, "00" is text)'
+    if "missing required field `kind`" in message:
+        return " (say which: kind: nearest, mahalanobis, mixture, probability, network or fusion)"
     return ""

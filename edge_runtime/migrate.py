@@ -39,9 +39,10 @@ def manifest(told: Told) -> Told:
 
 def model(told: Told) -> Told:
     """A model of format 1 or 2 -> of format 2; the system says whether there is a network."""
-    if "kind" in told.get("scoring", {}):
+    scoring = told.get("scoring") or {}
+    if "kind" in scoring:
         return told
-    told = {**told, "scoring": _scoring(told.get("scoring", {}))}
+    told = {**told, "scoring": _scoring(scoring)}
     if told.get("system") == "mel_mean":
         (name,) = told["inputs"]
         told |= {"inputs": {}, "outputs": {}, "beside": told["inputs"]}

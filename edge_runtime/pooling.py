@@ -32,15 +32,15 @@ class Gem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ki
     """Generalised mean (Radenovic et al. 2018, equation 3) of what is above the floor: power 1 is the mean."""
 
     input: str = "log_mel"
-    power: Annotated[float, Meta(ge=1.0)] = 3.0
-    floor: float = -100.0  # in the input's unit: of the log-mel, dB
+    power: Annotated[float, Meta(ge=1.0, le=1000.0)] = 3.0
+    floor: Annotated[float, Meta(ge=-1000.0, le=1000.0)] = -100.0  # in the input's unit: of the log-mel, dB
 
 
 class Rdp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="rdp"):
     """Relative deviation pooling: frames weigh more the farther they are from the mean (Wilkinghoff et al. 2026)."""
 
     input: str = "log_mel"
-    gamma: Annotated[float, Meta(ge=0.0)] = 1.0  # power of a frame's deviation relative to the mean deviation
+    gamma: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0  # power of a frame's deviation relative to the mean deviation
 
 
 class Gwrp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="gwrp"):
@@ -57,7 +57,7 @@ class Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Root mean square of the window, dB re full scale: one dimension."""
 
     input: str = "waveform"  # [windows, samples]
-    floor: float = 1e-20  # power; digital silence is -200 dB
+    floor: Annotated[float, Meta(gt=0.0, le=1.0)] = 1e-20  # power; digital silence is -200 dB
 
 
 Pooling = Mean | Statistics | Gem | Rdp | Gwrp | Level

@@ -8,7 +8,8 @@
 Networks are trained on the normal training clips of DATA (or DATA2), references and thresholds fitted on those of DATA,
 and its test clips judge. What is done is not done again, what was interrupted goes on: give the same --out, or another
 with the same --runs. OUT gets results.json, results.md, results.html, official/ (score and decision files), scored/,
-logs/ and runs/. Every detector without a network is always beside. Exit code 1: a job failed, and its row says why.
+logs/ and runs/; results are of the systems asked for last. Every detector without a network is always beside. Exit
+code 1: a job failed, and its row says why.
 """
 
 import argparse
@@ -51,7 +52,9 @@ def benchmark(request: Request, command: str = "") -> Results:
     write_official(planned, done)
     found = results.judge(planned, done, told)
     config.save_json(request.out / "results.json", found)
-    (request.out / "results.md").write_text(tables.markdown(found), encoding="utf-8")
+    partial = request.out / "results.md.partial"
+    partial.write_text(tables.markdown(found), encoding="utf-8")
+    partial.replace(request.out / "results.md")
     page.write(request.out / "results.html", found, planned, done)
     return found
 

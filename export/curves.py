@@ -13,6 +13,7 @@ curve.json, curve.md and, of learn, runs/: what is trained is not trained again.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, product, zip_longest
@@ -24,21 +25,20 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 import msgspec
 import numpy as np
 
+from calib import scorings
 from calib.bootstrap import Interval
 from calib.checkout import commit
 from calib.clips import Clip
 from calib.collect import Collected, collect
-from calib.fit import ANY_SCORING, few_targets, training_clips
-from calib.machines import check_scoring
+from calib.fit import few_targets, training_clips
 from edge_runtime import __version__, config
 from edge_runtime.bundle import Model
 from edge_runtime.cli import parser, run_command, say
 from edge_runtime.errors import ConfigError, DataError
-from edge_runtime.scoring import Scoring
 from export.bench.draws import Judge
 from export.bench.scores import score
 from export.bench.tables import figure
-from export.bench.trial import Trial, digest, trial
+from export.bench.trial import Trial, digest, identity, trial
 from train import run, settings
 from train.backend import open_torch
 from train.run import Origin, Run
@@ -65,13 +65,22 @@ def imprint(options: argparse.Namespace) -> Iterator[Point]:
     """Each network with the first so many target clips of every machine among its references."""
     whole = trial(options.data, None)
     judge = Judge(whole.test, whole.year)
+    _enough(whole, max(options.target_clips))
     for folder in options.runs:
         trained = run.load_run(folder)
-        heard, model = hear(trained, whole), _scored_by(trained.model, options.scoring)
+        heard, model = hear(trained, whole), _scored(trained.model, options)
         for count in options.target_clips:
             kept = set(few_targets(whole.train, count)) | set(whole.test)
             scored = score(heard.select([clip in kept for clip in heard.clips]), model)
             yield _point(folder.name, {"target_clips": count}, judge, scored.scores)
+
+
+def _enough(whole: Trial, most: int) -> None:
+    """A point for clips that are not there would be another point's."""
+    for name in whole.machines:
+        found = sum(clip.domain == "target" for clip in whole.train if clip.machine == name)
+        if found < most:
+            raise DataError(f"--target-clips {most}: {name} has {found} of the target domain to fit; give fewer")
 
 
 def learn(options: argparse.Namespace) -> Iterator[Point]:
@@ -81,13 +90,14 @@ def learn(options: argparse.Namespace) -> Iterator[Point]:
     for machines, clips in product(options.machines, options.clips):
         chosen = subset(every, machines, clips)
         wanted = settings.load(file, [*options.set, f"training.epochs={max(1, round(options.heard / len(chosen)))}"])
-        folder = options.out / "runs" / f"{file.stem}-{machines}x{clips}-{digest(msgspec.to_builtins(wanted))}"
+        key = digest(msgspec.to_builtins(wanted), identity(chosen))
+        folder = options.out / "runs" / f"{file.stem}-{machines}x{clips}-{key}"
         if not run.finished(folder):
             say(f"{machines} machines, {clips} clips of each: {wanted.training.epochs} epochs of {len(chosen)} clips")
             origin = Origin(__version__, commit(), str(options.train_data), len(chosen))
-            run.train(file.stem, wanted, chosen, folder, origin, resume=(folder / run.CONFIG).exists())
+            run.train(file.stem, wanted, chosen, folder, origin, resume=run.begun(folder))
         trained = run.load_run(folder)
-        scored = score(hear(trained, whole), _scored_by(trained.model, options.scoring))
+        scored = score(hear(trained, whole), _scored(trained.model, options))
         yield _point(file.stem, {"machines": machines, "clips": clips}, judge, scored.scores)
 
 
@@ -108,13 +118,8 @@ def subset(clips: Sequence[Clip], machines: int, count: int) -> list[Clip]:
     return kept
 
 
-def _scored_by(model: Model, file: Path | None) -> Model:
-    """A model with the scoring of a YAML file, where there is one."""
-    if file is None:
-        return model
-    scoring: Scoring = config.load_yaml(file, ANY_SCORING)
-    check_scoring(scoring, [*model.outputs, *model.poolings])
-    return msgspec.structs.replace(model, scoring=scoring)
+def _scored(model: Model, options: argparse.Namespace) -> Model:
+    return scorings.rescored(model, options.scoring) if options.scoring else model
 
 
 def hear(trained: Run, whole: Trial) -> Collected:
@@ -148,14 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = _options(argv)
     out = options.out
-    if (out / "curve.json").exists():
-        raise ConfigError(f"--out {out}: holds a curve; give another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and {file.name for file in out.iterdir()} - {"runs"}:
+        raise ConfigError(f"--out {out}: holds a curve or something else; give another folder")
     points = list(imprint(options) if options.what == "imprint" else learn(options))
-    command = " ".join(["python export/curves.py", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(["python", "export/curves.py", *(sys.argv[1:] if argv is None else argv)])
     curve = Curve(__version__, commit(), command, points)
-    config.save_json(out / "curve.json", curve)
+    out.mkdir(parents=True, exist_ok=True)
     (out / "curve.md").write_text(markdown(curve), encoding="utf-8")
+    config.save_json(out / "curve.json", curve)
     print(markdown(curve), end="")
     return 0
 
@@ -175,12 +180,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     imprinting.add_argument("--target-clips", type=int, nargs="+", default=[0, 1, 3, 5, 10], help="of each machine")
     for one in (learning, imprinting):
         one.add_argument("--data", type=Path, required=True, help="data set whose machines are enrolled and judged")
-        one.add_argument("--scoring", type=Path, metavar="FILE", help="YAML with another scoring than the network's")
+        one.add_argument("--scoring", type=Path, metavar="FILE", help="YAML file whose scoring: to use")
         one.add_argument("--out", type=Path, required=True, help="folder to write")
     options = arguments.parse_args(argv)
-    for name in ("machines", "clips", "target_clips"):
-        if any(value < (name != "target_clips") for value in getattr(options, name, [])):
-            raise ConfigError(f"--{name.replace('_', '-')}: give whole numbers of 1 or more (target clips: 0 or more)")
+    for name, least in (("machines", 1), ("clips", 1), ("target_clips", 0), ("heard", 1)):
+        given = getattr(options, name, least)
+        if wrong := [value for value in (given if isinstance(given, list) else [given]) if value < least]:
+            raise ConfigError(f"--{name.replace('_', '-')} {wrong[0]}: give {least} or more")
     return options
 
 

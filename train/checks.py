@@ -22,6 +22,16 @@ def trainable(name: str, chosen: Config, clips: Sequence[Clip], root: str) -> No
             f"crop_frames {chosen.crop_frames}: {system} takes windows of one length alone, {chosen.window_frames} "
             "frames (window_frames); leave crop_frames out"
         )
+    if chosen.crop > chosen.window:
+        raise ConfigError(
+            f"crop_frames {chosen.crop_frames}: longer than the window that listens, {chosen.window_frames} frames "
+            "(window_frames); give fewer, or leave it out"
+        )
+    if chosen.hop_frames > chosen.window_frames:
+        raise ConfigError(
+            f"hop_frames {chosen.hop_frames}: more than the window's {chosen.window_frames} (window_frames), so that "
+            "some sound would never be heard; give fewer"
+        )
     if wrong := [drop for drop in chosen.training.drops if not 0.0 <= drop <= 1.0]:
         raise ConfigError(f"training.drops {wrong[0]}: wanted a share of the epochs, 0 to 1")
     if lack := lacking(chosen, clips):

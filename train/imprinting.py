@@ -1,5 +1,6 @@
 """Centre imprinting with fine-tuning (paper 1, Chen et al.): a few target clips move a trained network."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from calib.collect import clip_windows, collect
 from calib.fit import few_targets
 from edge_runtime.bundle import Model
 from edge_runtime.cli import say
-from edge_runtime.errors import ConfigError, DataError
+from edge_runtime.errors import AuscultError, DataError
 from train.backend import TorchBackend
 from train.run import Run
 
@@ -24,15 +25,13 @@ Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a network is imprinted."""
 
     clips: Count  # target clips of each machine
     epochs: Count = 5  # passes over the target clips
     learning_rate: Positive = 0.01  # of plain SGD
-    scale: Positive = (
-        1.0  # of inner products under the softmax; the paper's 1 gives weak slopes, as they lie in [-1, 1]
-    )
+    scale: Positive = 1.0  # of inner products, in [-1, 1], under the softmax; the paper's 1 gives weak slopes
     batch: Count = 16  # target clips behind a step, and as many source clips
     seed: Annotated[int, Meta(ge=0)] = 0  # of the order of clips
 
@@ -74,8 +73,7 @@ class Imprinting:
 
     def _step(self, places: NDArray[np.intp]) -> None:
         loss = self._loss(places)
-        if not torch.isfinite(loss):
-            raise ConfigError("imprinting: the loss is no longer a number; give a smaller --learning-rate")
+        check_finite(float(loss.detach()))
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()
@@ -93,6 +91,12 @@ class Imprinting:
         heard = [inputs for place in places for inputs, *_ in clip_windows(self._clips[place], self._model)]
         inputs = {name: torch.from_numpy(np.stack([one[name] for one in heard])) for name in self._model.inputs}
         return functional.normalize(self._network(**inputs)["embedding"], dim=1)
+
+
+def check_finite(loss: float) -> None:
+    """A network whose loss is no number is never written."""
+    if not math.isfinite(loss):
+        raise AuscultError(f"imprinting: the loss is {loss}; give a smaller --learning-rate")
 
 
 def class_means(embeddings: Tensor, numbers: Tensor, classes: int) -> Tensor:
@@ -135,5 +139,6 @@ def imprint(run: Run, clips: Sequence[Clip], settings: Settings) -> list[float]:
     for epoch in range(settings.epochs):
         imprinting.epoch()
         losses.append(imprinting.target_loss())
+        check_finite(losses[-1])
         say(f"epoch {epoch + 1}/{settings.epochs} loss {losses[-1]:.4f}")
     return losses

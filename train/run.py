@@ -30,9 +30,8 @@ from torch import nn
 
 from calib.checkout import commit
 from calib.clips import Clip, index
-from calib.detectors import beside
 from calib.fit import training_clips
-from calib.machines import check_scoring
+from calib.scorings import with_scoring
 from edge_runtime import __version__, bundle, config, features
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
@@ -91,6 +90,11 @@ def load_run(folder: str | Path) -> Run:
     return Run(chosen, model, network.eval(), classes)
 
 
+def begun(folder: Path) -> bool:
+    """Whether a run can go on with `resume`: it got as far as its first epoch."""
+    return all((folder / name).exists() for name in (CONFIG, bundle.MODEL, CLASSES))
+
+
 def finished(folder: str | Path) -> bool:
     """Whether a run was trained to its last epoch."""
     file = Path(folder) / ORIGIN
@@ -121,21 +125,17 @@ def describe(
 ) -> bundle.Model:
     """What the network takes, gives and costs; the machine of each class where it gives logits."""
     system = settings.system_of(chosen)
-    inputs = SYSTEMS[system].INPUTS
     model = bundle.Model(
         name=name,
         system=system,
-        inputs=inputs,
+        inputs=SYSTEMS[system].INPUTS,
         outputs={},
-        beside={name: spec for name, spec in beside(chosen.poolings).items() if name not in inputs},
-        poolings=chosen.poolings,
         window=chosen.window,
         hop=chosen.hop,
-        scoring=chosen.scoring,
         trained_on=sorted({clip.machine for clip in clips}),
     )
     model = measured(network, model)
-    check_scoring(model.scoring, [*model.outputs, *model.poolings])
+    model = with_scoring(model, chosen.scoring, chosen.poolings)
     machines = [one.machine for one in classes] if "logits" in model.outputs else []
     return msgspec.structs.replace(model, classes=machines)
 
@@ -152,13 +152,14 @@ def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin
     objective = system.Objective(chosen, network, classes)
     if resume:
         _check_same(folder, chosen, classes)
+    model = describe(name, chosen, network, clips, classes)  # before anything is written: it may refuse
     batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
     checkpoint = folder / loop.CHECKPOINT
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     settings.save(folder / CONFIG, chosen)
     config.save_json(folder / CLASSES, classes)
     config.save_json(folder / ORIGIN, origin)
-    config.save_json(folder / bundle.MODEL, describe(name, chosen, network, clips, classes))
+    config.save_json(folder / bundle.MODEL, model)
     loop.fit(loop.Loop(network, objective, batches, chosen, checkpoint), every_clip, folder)
     config.save_json(folder / ORIGIN, msgspec.structs.replace(origin, seconds=loop.seconds(folder)))
 

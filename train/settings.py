@@ -8,7 +8,7 @@ import msgspec
 import msgspec.yaml
 import yaml
 
-from edge_runtime.config import load_yaml
+from edge_runtime.config import load_yaml, yaml_hint
 from edge_runtime.errors import ConfigError
 from train.models import SYSTEMS
 from train.models.base import Config
@@ -19,9 +19,16 @@ AnyConfig: Any = Union[tuple(module.Config for module in SYSTEMS.values())]  # n
 def load(file: str | Path, changes: Sequence[str] = ()) -> Config:
     """Decode a file and apply changes like `training.epochs=3`, as strictly as if they stood in the file."""
     config: Config = load_yaml(file, AnyConfig)
+    if not changes:
+        return config
+    tree = msgspec.to_builtins(config)
     for change in changes:
-        config = _changed(config, change)
-    return config
+        _apply(tree, change)
+    try:
+        return msgspec.convert(tree, AnyConfig)
+    except msgspec.ValidationError as error:
+        said = str(error)
+        raise ConfigError(f"{_blamed(changes, said)}: {said}{yaml_hint(said)}") from None
 
 
 def save(file: Path, config: Config) -> None:
@@ -34,11 +41,11 @@ def system_of(config: Config) -> str:
     return str(config.__struct_config__.tag)
 
 
-def _changed(config: Config, change: str) -> Config:
+def _apply(tree: dict[str, Any], change: str) -> None:
+    """Write one change into the settings, not yet decoded: all of them may be needed to fit one another."""
     place, equals, text = change.partition("=")
     if not equals:
         raise ConfigError(f"--set {change}: wanted key=value, for example training.epochs=3")
-    tree = msgspec.to_builtins(config)
     *parents, name = place.split(".")
     branch = tree
     for parent in parents:
@@ -47,6 +54,12 @@ def _changed(config: Config, change: str) -> Config:
             raise ConfigError(f"--set {change}: {parent} holds a value, not settings; see train/configs")
     try:
         branch[name] = msgspec.yaml.decode(text)
-        return msgspec.convert(tree, AnyConfig)
     except (msgspec.MsgspecError, yaml.YAMLError) as error:
         raise ConfigError(f"--set {change}: {error}") from None
+
+
+def _blamed(changes: Sequence[str], said: str) -> str:
+    """The change that an error is about, where it names one; else all."""
+    places = [(change, change.partition("=")[0]) for change in changes]
+    about = [change for change, place in places if f"`$.{place}" in said or f"`{place.split('.')[-1]}`" in said]
+    return " ".join(f"--set {change}" for change in (about[-1:] or changes))

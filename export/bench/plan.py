@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from calib import detectors
-from calib.checkout import commit
 from calib.clips import Clip
 from calib.fit import training_clips
 from edge_runtime import features
+from edge_runtime.bundle import sha256
 from edge_runtime.errors import AuscultError, ConfigError, DataError
 from edge_runtime.features import LogMel
 from edge_runtime.scoring import Probability, parts
@@ -22,6 +22,8 @@ from train import checks
 from train.models.base import Config
 from train.settings import system_of
 
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("edge_runtime", "calib", "train", "export")
 UNTOLD = ("scoring", "poolings", "hop_frames")  # settings that no training depends on
 READING = ("workers", "cache_mb")  # how clips are read, not which batches come of them
 
@@ -85,7 +87,9 @@ def plan(request: Request) -> Plan:
     _check_changes(request)
     jobs, configs, missing = [_detectors(found, frames)], {}, {}
     for name in request.systems:
-        changes = [f"training.workers={_workers(request.jobs)}", f"window_frames={frames}", *request.changes]
+        hop = min(features.HOP_FRAMES, frames)
+        changes = [f"training.workers={_workers(request.jobs)}", f"window_frames={frames}", f"hop_frames={hop}"]
+        changes += request.changes
         configs[name] = _load(name, changes)
         if reason := _missing(name, configs[name], train, request.train_data or request.data, found):
             missing[name] = reason
@@ -183,4 +187,10 @@ def _detectors(found: Trial, frames: int) -> Job:
 
 def _judged(found: Trial) -> str:
     """What all scores depend on: the clips and the code."""
-    return digest(identity(found.train), identity(found.test), commit())
+    return digest(identity(found.train), identity(found.test), _code())
+
+
+def _code() -> str:
+    """Every source and setting of the rooms, whatever was committed of it."""
+    files = sorted(file for room in ROOMS for kind in ("*.py", "*.yaml") for file in (ROOT / room).rglob(kind))
+    return digest([(str(file.relative_to(ROOT)), sha256(file)) for file in files])

@@ -37,6 +37,8 @@ def systems() -> list[str]:
 def chosen(words: Sequence[str]) -> list[str]:
     """What `--systems` says, separated by commas or spaces -> names of systems, in the order of the registry."""
     known = systems()
+    if not any(word.replace(",", " ").split() for word in words):
+        raise ConfigError(f"--systems: none is named; there is all, {', '.join(known)}")
     asked = {name for word in words for name in word.replace(",", " ").split()}
     if asked == {"all"}:
         return known

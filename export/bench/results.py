@@ -41,6 +41,7 @@ class System(msgspec.Struct, frozen=True):
     parameters: int = 0
     macs: int = 0  # multiply-accumulates a window
     training_s: float | None = None  # seconds, mean over seeds; None: nothing is trained
+    commits: list[str] = []  # of the code that its networks were trained with
     missing: str = ""  # what the clips lack that it needs
     failed: list[str] = []  # why seeds, or their INT8 forms, are lacking
 
@@ -118,6 +119,7 @@ def _system(
         parameters=told[0].parameters if told else 0,
         macs=told[0].macs if told else 0,
         training_s=float(np.mean(times)) if times else None,
+        commits=sorted({one.commit for one in told if one.commit}),
         missing=plan.missing.get(name) or next((r.words for r in reasons.values() if not r.failed), ""),
         failed=[*_failures(reasons), *(f"INT8: {one.int8_note}" for one in told if one.int8_note)],
     )

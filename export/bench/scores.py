@@ -23,6 +23,7 @@ class Told(msgspec.Struct):
     parameters: int = 0
     macs: int = 0  # multiply-accumulates a window
     training_s: float | None = None  # seconds; None: nothing was trained
+    commit: str = ""  # of the code that trained the network
     int8_note: str = ""  # why there is no INT8
     thresholds: dict[str, float] = {}  # by machine
 

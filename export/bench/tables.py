@@ -114,6 +114,8 @@ def markdown(results: Results) -> str:
     """OUT/results.md."""
     lines = ["# Benchmark", "", *findings(results), "", how(results), ""]
     lines += [f"Commit {results.commit or 'unknown'}, `{results.command}`", ""]
+    if others := sorted({commit for one in results.systems for commit in one.commits} - {results.commit}):
+        lines += [f"Networks were trained with the code of commit {', '.join(others)}.", ""]
     for table in tables(results):
         lines += [f"## {table.title}", "", table.note, "", _line(table.header), _line(["---"] * len(table.header))]
         for system, cells in table.rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from calib import detectors
+from calib import detectors, scorings
 from calib.clips import Clip
 from calib.collect import collect
 from calib.fit import training_clips
@@ -67,7 +67,7 @@ def train(job: Job, part: Part) -> None:
     assert job.config is not None
     if run.finished(part.folder):
         return
-    begun = all((part.folder / name).exists() for name in (run.CONFIG, bundle.MODEL, run.CLASSES))
+    begun = run.begun(part.folder)
     words = ["--data", str(job.train_data), "--out", str(part.folder)]
     words += ["--machine-type", part.machine_type] if part.machine_type else []
     with tempfile.TemporaryDirectory() as temporary:
@@ -95,7 +95,8 @@ def _part(job: Job, part: Part, trial: Trial) -> Scored:
     clips = [c for c in [*trial.train, *trial.test] if part.machine_type in (None, c.machine_type)]
     found = _hear(clips, model, open_torch(trained.network, model))
     found.told.parameters, found.told.macs = model.parameters, model.macs
-    found.told.training_s = config.load_json(part.folder / run.ORIGIN, run.Origin).seconds
+    origin = config.load_json(part.folder / run.ORIGIN, run.Origin)
+    found.told.training_s, found.told.commit = origin.seconds, origin.commit
     if job.int8:
         try:
             folder = _quantized(job, part, trained, model)
@@ -107,8 +108,8 @@ def _part(job: Job, part: Part, trial: Trial) -> Scored:
 
 def _scored_as(model: Model, chosen: Config) -> Model:
     """A run's model, with the scoring of these settings: no training depends on it."""
-    fields = {name: getattr(chosen, name) for name in ("scoring", "poolings", "hop")}
-    return msgspec.structs.replace(model, **fields, beside=detectors.beside(fields["poolings"]))
+    changed = scorings.with_scoring(model, chosen.scoring, chosen.poolings)
+    return msgspec.structs.replace(changed, hop=chosen.hop)
 
 
 def _hear(clips: list[Clip], model: Model, backend: Backend) -> Scored:
@@ -141,4 +142,5 @@ def _add(whole: Scored, part: Scored) -> None:
     whole.told.thresholds |= part.told.thresholds
     whole.told.parameters, whole.told.macs = part.told.parameters, part.told.macs
     whole.told.training_s = (whole.told.training_s or 0.0) + (part.told.training_s or 0.0)
+    whole.told.commit = part.told.commit
     whole.told.int8_note = whole.told.int8_note or part.told.int8_note

@@ -1,17 +1,21 @@
 """Every detector without a network is packed, checked and listens; loudness hears level and nothing else."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from calib import detectors, fit
 from calib.clips import index
 from calib.collect import collect
+from calib.fit import training_clips
 from calib.machines import fit_machines, score_clips
-from edge_runtime import __main__, check
+from edge_runtime import __main__, check, config
 from edge_runtime.backends import Several, open_backend
-from edge_runtime.bundle import open_bundle
+from edge_runtime.bundle import load_model, open_bundle
 from edge_runtime.cli import run_command
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, DataError
+from edge_runtime.pooling import Gem
+from edge_runtime.scoring import Mixture
 from tests.conftest import SHORT, hum, write_wav
 
 
@@ -70,8 +74,23 @@ def test_an_unknown_detector_is_named_beside_those_there_are():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("title: x\npoolings: {e: {kind: mean}}\nscoring: {kind: nearest}", "nearest of embedding: the model gives e"),
-        ("title: x\npoolings: {e: {kind: mean, input: mel}}\nscoring: {kind: mixture, of: e}", "pooling of mel"),
+        (
+            "title: x\npoolings: {e: {kind: mean}}\nscoring: {kind: nearest}",
+            "nearest of embedding: no such output",
+        ),
+        (
+            "title: x\npoolings: {e: {kind: mean, input: mel}}\nscoring: {kind: mixture, of: e}",
+            "pooling e of mel: no such",
+        ),
+        ("title: x\npoolings: {e: {kind: level, input: log_mel}}\nscoring: {kind: mixture, of: e}", "made of waveform"),
+        ("title: x\npoolings: {e: {kind: mean, input: waveform}}\nscoring: {kind: mixture, of: e}", "made of log_mel"),
+        ("title: x\npoolings: {e: {kind: level}}\nscoring: {kind: nearest, of: e}", "have no angle"),
+        (
+            "title: x\npoolings: {e: {kind: mean}}\nscoring: {kind: network, of: e}",
+            "wanted one number",
+        ),
+        ("title: x\npoolings: {e: {kind: rdp, gamma: 1.0e+6}}\nscoring: {kind: nearest, of: e}", "<= 100"),
+        ("title: x\npoolings: {e: {kind: mean}}\nscoring: {of: e}", "say which: kind: nearest"),
         ("title: x\npoolings: {}\nscoring: {kind: nearest}", "length >= 1"),
         ("title: x\npoolings: {e: {kind: median}}\nscoring: {kind: nearest}", "median"),
     ],
@@ -87,3 +106,24 @@ def test_few_targets_keeps_the_first_of_each_machine_and_every_source_clip(recor
     target = [type(c)(**{**{f: getattr(c, f) for f in c.__struct_fields__}, "domain": "target"}) for c in clips[:5]]
     assert fit.few_targets([*clips[5:], *target], 2) == [*clips[5:], *target[:2]]
     assert fit.few_targets([*clips[5:], *target], 0) == clips[5:]
+
+
+def test_a_scoring_that_cannot_be_fitted_leaves_the_model_folder_as_it_was(recordings, tmp_path):
+    model = detectors.model("mel_mean", SHORT, 8 * 512)
+    config.save_json(tmp_path / "model.json", model)
+    (tmp_path / "pr.yaml").write_text("scoring: {kind: probability, of: embedding}")
+    (tmp_path / "gmm.yaml").write_text("scoring: {kind: mixture}\npoolings: {embedding: {kind: gem}}")
+    fit.fit_folder(tmp_path, training_clips(recordings), 0.01, 0)
+    before = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.suffix in (".json", ".npz")}
+    with pytest.raises(DataError, match="class probability needs a machine that the network was trained on"):
+        fit.fit_folder(tmp_path, training_clips(recordings), 0.01, 0, tmp_path / "pr.yaml")
+    assert {f.name: f.read_bytes() for f in tmp_path.rglob("*") if f.suffix in (".json", ".npz")} == before
+    machines = fit.fit_folder(tmp_path, training_clips(recordings), 0.01, 0, tmp_path / "gmm.yaml")
+    assert all(isinstance(machine.scoring, Mixture) for machine in machines.values())
+    assert load_model(tmp_path).poolings == {"embedding": Gem()}
+
+
+def test_a_machine_of_target_clips_alone_does_not_vanish_without_a_word(recordings):
+    clips = [msgspec.structs.replace(clip, domain="target") for clip in index(recordings)]
+    with pytest.raises(DataError, match="--target-clips 0: fan_section_00 has clips of the target domain alone"):
+        fit.few_targets(clips, 0)

@@ -71,6 +71,8 @@ def test_by_classes_there_is_one_mean_for_every_kind_of_window():
     points, kind = draw(30, 4), np.repeat([0, 1, 2], 10)
     found = fit_part(Nearest(metric="euclidean", references="classes"), normal(points, kind=kind))
     np.testing.assert_allclose(found.points, points.reshape(3, 10, 4).mean(axis=1), rtol=1e-5)  # float32
+    found = fit_part(Nearest(metric="cosine", references="classes"), normal(points, kind=kind))
+    np.testing.assert_allclose(np.linalg.norm(found.points, axis=1), 1.0, rtol=1e-6)  # an angle has no length
 
 
 def test_mahalanobis_is_the_distance_to_the_nearer_domain_in_deviations():
@@ -105,6 +107,21 @@ def test_the_machines_own_classes_are_found_by_its_name():
 def test_class_probability_of_a_machine_never_trained_on_says_what_to_do():
     with pytest.raises(DataError, match=r"trained on.*pump_section_00.*score by distance instead"):
         fit_part(Probability(), normal(draw(4, 2), classes=["pump_section_00"]))
+
+
+def test_two_windows_tell_nothing_of_directions():
+    """Their residuals are each other's mirror image: every other direction would seem to have no variance at all."""
+    found = covariance(np.array([[3.0, 0.0], [-3.0, 0.0]]))
+    np.testing.assert_allclose(found, 4.5 * np.eye(2))
+
+
+def test_a_direction_without_variance_counts_as_a_thousandth_of_the_widest():
+    np.testing.assert_allclose(inverse_root(np.diag([4.0, 0.0])), np.diag([0.5, 500.0]), atol=1e-9)
+
+
+def test_a_network_that_knows_one_machine_alone_cannot_doubt_it():
+    with pytest.raises(DataError, match="its probability is always 1"):
+        fit_part(Probability(), normal(draw(4, 2), classes=["fan_section_00"] * 2))
 
 
 def test_a_network_that_scores_needs_nothing():

@@ -163,14 +163,14 @@ class SourceOnly(Picky, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 def test_clips_that_a_system_cannot_learn_from_name_what_is_missing_and_who_could(recordings, tmp_path):
     clips, origin = index(recordings), run.Origin("", "", "DATA", 0)
     with pytest.raises(DataError) as caught:
-        run.train("picky", Picky(window_frames=20), clips, tmp_path / "run", origin)
+        run.train("picky", Picky(window_frames=20, hop_frames=4), clips, tmp_path / "run", origin)
     said, systems = str(caught.value).split("; systems that would work: ")
     assert said == "DATA: picky needs a hundred machines, and here are 2"
     assert systems.split(", ") == checks.workable(clips) and {"featex", "autoencoder"} <= set(systems.split(", "))
     assert not (tmp_path / "run").exists()
     target = [clip for clip in clips if clip.domain == "target"]
     with pytest.raises(DataError, match="needs two training clips that are not of the target domain, and here are 0"):
-        run.train("picky", SourceOnly(window_frames=20), target, tmp_path / "run", origin)
+        run.train("picky", SourceOnly(window_frames=20, hop_frames=4), target, tmp_path / "run", origin)
 
 
 def test_a_crop_is_for_networks_that_take_windows_of_any_length(recordings, tmp_path, capsys):
@@ -207,3 +207,32 @@ def test_a_damaged_checkpoint_is_one_line(trained, tmp_path):
     (copy / "checkpoints" / "last.ckpt").write_bytes(b"nothing of the kind")
     with pytest.raises(ConfigError, match="not a checkpoint"):
         run.load_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("training.learning_rate=-1.0", "--set training.learning_rate=-1.0: Expected `float` > 0.0"),
+        ("training.learning_rate=1e-3", "write 1.0e-3"),
+        ("training.seed=-1", "--set training.seed=-1: Expected `int` >= 0"),
+        ("hop_frames=30", "more than the window's 20"),
+        ("scoring={kind: nearest, of: foo}", "scoring nearest of foo: no such output; there is embedding"),
+        ("poolings={embedding: {kind: mean}}", "the network gives an output of that name"),
+        ("scoring={of: embedding}", "say which: kind: nearest"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_line_and_leave_nothing(change, words, recordings, tmp_path, capsys):
+    asked = [CONFIGS[0].with_name("featex.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]
+    assert words in error(capsys, run.main, *asked, "--set", change)
+    assert not (tmp_path / "run").exists()
+
+
+def test_changes_that_need_each_other_are_taken_in_any_order():
+    file = CONFIGS[0].with_name("tfap.yaml")
+    for changes in (["pooling=max", "orders=first"], ["orders=first", "pooling=max"]):
+        assert settings.load(file, changes).pooling == "max"
+
+
+def test_a_crop_longer_than_the_window_is_named(recordings, tmp_path, capsys):
+    asked = [CONFIGS[0].with_name("tfap.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]
+    assert "crop_frames 64: longer than the window that listens, 20 frames" in error(capsys, run.main, *asked)

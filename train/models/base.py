@@ -21,15 +21,19 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: Annotated[int, Meta(ge=1)] = 10
     batch: Annotated[int, Meta(ge=2)] = 64  # clips
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = 1e-3  # at the start
-    momentum: float = 0.9  # of sgd
-    weight_decay: float = 0.0  # of adamw, decoupled: what a step of learning rate 1 would take off every weight
-    l2: float = 1e-5  # times the sum of the squared weights of every layer, added to the loss
+    learning_rate: Annotated[float, Meta(gt=0.0, le=1e38)] = 1e-3  # at the start
+    momentum: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9  # of sgd
+    weight_decay: Annotated[float, Meta(ge=0.0)] = (
+        0.0  # of adamw, decoupled: what a step of learning rate 1 would take off every weight
+    )
+    l2: Annotated[float, Meta(ge=0.0)] = 1e-5  # times the sum of the squared weights of every layer, added to the loss
     schedule: Literal["constant", "cosine", "steps"] = "constant"  # cosine: to 0 at the end
     drops: list[float] = []  # of steps: shares of the epochs, 0 to 1, after which the rate is a tenth of what it was
-    seed: int = 0  # of weights, order, offsets and augmentations
+    seed: Annotated[int, Meta(ge=0)] = 0  # of weights, order, offsets and augmentations
     workers: Annotated[int, Meta(ge=0)] = 1  # processes that compute features; 0: the main one does
-    cache_mb: int = 1024  # MiB of sound held in memory; what is beyond is read from disk when it is needed
+    cache_mb: Annotated[int, Meta(ge=0)] = (
+        1024  # MiB of sound held in memory; what is beyond is read from disk when it is needed
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"  # Lightning's names
 
 

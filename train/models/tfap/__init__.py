@@ -7,7 +7,7 @@
     TF-AP                         first and second order, two heads          -> [B, 4096]
     embedding [B, 128]            linear, of unit length
 
-The paper never strides time: 1.56 M parameters with 75 classes, 6.5 G multiply-accumulates for 311 frames.
+The paper never strides time: 1.57 M parameters with 75 classes, 6.5 G multiply-accumulates for 311 frames.
 `time_strides` makes a variant that the paper does not have, within the budget of a small computer.
 
 Trained to tell apart the attributes of source clips. Mixup pairs clips of one machine type, at the input or at a hidden
