@@ -51,3 +51,9 @@ def test_every_script_is_in_the_readme():
     told = "\n".join(page.read_text() for page in PAGES)
     assert len(scripts) > 5
     assert [script for script in scripts if script not in told] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links {target}"

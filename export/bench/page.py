@@ -76,7 +76,6 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
         ("Networks are trained on", str(request.train_data or request.data)),
         ("Seeds", str(request.seeds)),
         ("Window", f"{results.window_frames} frames"),
-        ("Settings changed", ", ".join(request.changes)),
         ("Target clips a machine", "all" if request.target_clips is None else f"at most {request.target_clips}"),
         ("Commit", results.commit),
     ]
