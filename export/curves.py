@@ -63,16 +63,16 @@ class Curve(msgspec.Struct, frozen=True):
 
 def imprint(options: argparse.Namespace) -> Iterator[Point]:
     """Each network with the first so many target clips of every machine among its references."""
+    runs = {folder.name: run.load_run(folder) for folder in options.runs}
     whole = trial(options.data, None)
     judge = Judge(whole.test, whole.year)
     _enough(whole, max(options.target_clips))
-    for folder in options.runs:
-        trained = run.load_run(folder)
+    for name, trained in runs.items():
         heard, model = hear(trained, whole), _scored(trained.model, options)
         for count in options.target_clips:
             kept = set(few_targets(whole.train, count)) | set(whole.test)
             scored = score(heard.select([clip in kept for clip in heard.clips]), model)
-            yield _point(folder.name, {"target_clips": count}, judge, scored.scores)
+            yield _point(name, {"target_clips": count}, judge, scored.scores)
 
 
 def _enough(whole: Trial, most: int) -> None:

@@ -53,7 +53,9 @@ def test_a_learning_curve_and_an_imprinting_curve_are_written_and_trained_once(r
     assert list(found.points[0].figures) == ["AUC source", "AUC target", "pAUC", "official"]
     runs = sorted((out / "runs").iterdir())
     before = [(run / "run.json").stat().st_mtime_ns for run in runs]
+    assert run_command(curves.main, words) == 2 and "holds a curve" in capsys.readouterr().err
     (out / "curve.json").unlink()
+    (out / "curve.md").unlink()
     assert run_command(curves.main, words) == 0
     assert [(run / "run.json").stat().st_mtime_ns for run in runs] == before
     assert config.load_json(out / "curve.json", curves.Curve).points == found.points
@@ -62,6 +64,9 @@ def test_a_learning_curve_and_an_imprinting_curve_are_written_and_trained_once(r
     assert run_command(curves.main, [*words, "--out", str(tmp_path / "imprint")]) == 0
     printed = capsys.readouterr().out
     assert "| network | target clips | AUC source |" in printed and len(index(recordings)) == 4 * 17
+    words = ["imprint", str(runs[0]), "--data", str(recordings), "--target-clips", "4", "--out", str(tmp_path / "four")]
+    assert run_command(curves.main, words) == 2 and not (tmp_path / "four").exists()
+    assert "--target-clips 4: fan_section_00 has 3 of the target domain" in capsys.readouterr().err
     none, three = config.load_json(tmp_path / "imprint" / "curve.json", curves.Curve).points
     assert (none.at, three.at) == ({"target_clips": 0}, {"target_clips": 3})
     assert none.figures["AUC target"] != three.figures["AUC target"]
@@ -69,7 +74,11 @@ def test_a_learning_curve_and_an_imprinting_curve_are_written_and_trained_once(r
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["imprint", "nowhere"], "no config.yaml"), (["imprint", "x", "--target-clips", "-1"], "0 or more")],
+    [
+        (["imprint", "nowhere"], "no config.yaml"),
+        (["imprint", "x", "--target-clips", "-1"], "--target-clips -1: give 0 or more"),
+        (["learn", CONFIG, "--train-data", "x", "--heard", "0"], "--heard 0: give 1 or more"),
+    ],
 )
 def test_what_cannot_be_drawn_is_one_line(words, said, recordings, tmp_path, capsys):
     words = [*words, "--data", str(recordings), "--out", str(tmp_path / "out")]
