@@ -19,10 +19,6 @@ from train import evaluate, run
 FRAMES = 24  # 0.8 s
 SMALL = ["window_frames=24", "hop_frames=8", "training.batch=8", "training.workers=0", "training.epochs=1"]
 TWINS = {"featex", "tfap", "tranself"}  # their graphs are those of featex_mel, tfap_edge, tranself_one_condition
-    "featex",
-    "tfap",
-    "tranself",
-}  # the same graph as featex_mel, tfap_edge, tranself_one_condition, or a larger one
 SYSTEMS = [
     pytest.param(file.stem, marks=[pytest.mark.verify] if file.stem in TWINS else [])
     for file in sorted((ROOT / "train" / "configs").glob("*.yaml"))
