@@ -110,9 +110,6 @@ def _residuals(machine: Collected, part: Nearest | Mahalanobis) -> Doubles:
 def _normal(
     collected: Collected, windows: NDArray[np.bool_], part: Part, within: Within | None, classes: Sequence[str]
 ) -> Normal:
-    if part.of not in collected.outputs:
-        have = ", ".join(collected.outputs)
-        raise DataError(f"scoring of {part.of}: the model gives {have}; change `of`, or the scoring")
     return Normal(
         name=collected.clips[0].machine,
         values=collected.outputs[part.of][windows],

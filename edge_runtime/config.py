@@ -33,9 +33,14 @@ def load_json(path: str | Path, kind: type[T]) -> T:
 
 def save_json(path: str | Path, value: object) -> None:
     """Write JSON that people can read, whole or not at all."""
+    save_text(path, msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def save_text(path: str | Path, text: str) -> None:
+    """Write a text, whole or not at all."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    partial.write_bytes(text.encode())
     partial.replace(path)
 
 

@@ -52,9 +52,7 @@ def benchmark(request: Request, command: str = "") -> Results:
     write_official(planned, done)
     found = results.judge(planned, done, told)
     config.save_json(request.out / "results.json", found)
-    partial = request.out / "results.md.partial"
-    partial.write_text(tables.markdown(found), encoding="utf-8")
-    partial.replace(request.out / "results.md")
+    config.save_text(request.out / "results.md", tables.markdown(found))
     page.write(request.out / "results.html", found, planned, done)
     return found
 

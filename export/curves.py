@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "export/curves.py", *(sys.argv[1:] if argv is None else argv)])
     curve = Curve(__version__, commit(), command, points)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "curve.md").write_text(markdown(curve), encoding="utf-8")
+    config.save_text(out / "curve.md", markdown(curve))
     config.save_json(out / "curve.json", curve)
     print(markdown(curve), end="")
     return 0

@@ -16,7 +16,6 @@ from pathlib import Path
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import jinja2
 import msgspec
 import numpy as np
 
@@ -29,6 +28,7 @@ from edge_runtime.sound import read_blocks, sound_files
 from export.page import charts, spectrogram, view, words
 from export.page.content import Estimate, Facts, Listening, Method, Page, Row, Spans, Spectrogram
 from export.page.runs import Run, outcome, parse, read_events
+from export.page.write import write_page
 
 __all__ = [
     "Estimate",
@@ -44,7 +44,6 @@ __all__ = [
     "write_report",
 ]
 
-TEMPLATES = Path(__file__).resolve().parent / "page" / "templates"
 VERDICTS = {
     "better": "▲ better",
     "equal": "◆ no difference shown",
@@ -56,14 +55,9 @@ HEIGHTS = {"score": charts.SCORE, "strip": charts.STRIP, "image": charts.IMAGE, 
 
 def write_report(out: Path, page: Page) -> None:
     """Write the page, whole or not at all."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("report.html.j2").render(
+    write_page(
+        out,
+        "report.html.j2",
         page=page,
         facts=view.facts(page.facts),
         findings=[said for said in (words.headline(page.table), words.alarms(page)) if said],
@@ -78,10 +72,6 @@ def write_report(out: Path, page: Page) -> None:
         heights=HEIGHTS,
         version=__version__,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
 
 
 def _window(page: Page) -> str:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jinja2
 import msgspec
 
 from edge_runtime import __version__
@@ -13,8 +12,7 @@ from export.bench.jobs import Done
 from export.bench.plan import Plan
 from export.bench.results import ALL, Results, System
 from export.page import words
-
-TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "page" / "templates"]
+from export.page.write import write_page
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -39,16 +37,11 @@ class View(msgspec.Struct, frozen=True):
 
 def write(out: Path, results: Results, plan: Plan, done: Done) -> None:
     """Write the page, whole or not at all."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     judged = [one for one in results.systems if one.judged]
     ends = charts.scale([one.judged[ALL].figures[OFFICIAL] for one in judged])
-    text = environment.get_template("benchmark.html.j2").render(
+    write_page(
+        out,
+        "benchmark.html.j2",
         results=results,
         findings=tables.findings(results),
         how=tables.how(results),
@@ -63,9 +56,6 @@ def write(out: Path, results: Results, plan: Plan, done: Done) -> None:
         words=words,
         version=__version__,
     )
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
 
 
 def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
