@@ -100,21 +100,30 @@ def within_type(collected: Collected, name: str, scoring: Scoring) -> Within:
 
 def _residuals(machine: Collected, part: Nearest | Mahalanobis) -> Doubles:
     """[windows, dimensions] about the machine's mean, or for Mahalanobis about its domain's."""
-    values: Doubles = machine.outputs[part.of].astype(np.float64)
-    domains = machine.target if isinstance(part, Mahalanobis) else np.zeros(len(values), bool)
+    rows, segments = _rows(machine.outputs[part.of])
+    values: Doubles = rows.astype(np.float64)
+    domains = machine.target.repeat(segments) if isinstance(part, Mahalanobis) else np.zeros(len(values), bool)
     for domain in np.unique(domains):
         values[domains == domain] -= values[domains == domain].mean(axis=0)
     return values
 
 
+def _rows(output: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """[windows, segments, dimensions] -> [windows * segments, dimensions] and how many segments a window has."""
+    if output.ndim < 3:
+        return output, 1
+    return output.reshape(-1, output.shape[-1]), output.shape[1]
+
+
 def _normal(
     collected: Collected, windows: NDArray[np.bool_], part: Part, within: Within | None, classes: Sequence[str]
 ) -> Normal:
+    values, segments = _rows(collected.outputs[part.of][windows])
     return Normal(
         name=collected.clips[0].machine,
-        values=collected.outputs[part.of][windows],
-        target=collected.target[windows],
-        kind=collected.kind[windows],
+        values=values,
+        target=collected.target[windows].repeat(segments),
+        kind=collected.kind[windows].repeat(segments),
         within=(within or {}).get(part),
         classes=classes,
     )

@@ -47,6 +47,14 @@ class Stft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stft"):
     step: int = STEP  # samples
 
 
+class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="phase"):
+    """STFT phase [frames, n_fft / 2 + 1], radians in [-pi, pi], not unwrapped."""
+
+    sample_rate: int = SAMPLE_RATE  # Hz
+    n_fft: int = N_FFT  # samples
+    step: int = STEP  # samples
+
+
 class Spectrum(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="spectrum"):
     """Magnitude of the Fourier transform of the whole window, below the Nyquist frequency: [window / 2]."""
 
@@ -59,9 +67,9 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="wav
     sample_rate: int = SAMPLE_RATE  # Hz
 
 
-Framed = LogMel | Stft  # one row a frame
+Framed = LogMel | Stft | Phase  # one row a frame
 Whole = Spectrum | Waveform  # of the window as one
-Spec = LogMel | Stft | Spectrum | Waveform
+Spec = LogMel | Stft | Phase | Spectrum | Waveform
 
 
 def log_mel(audio: Floats, spec: LogMel) -> Floats:
@@ -80,6 +88,11 @@ def stft_magnitude(audio: Floats, spec: Stft) -> Floats:
     return np.abs(_stft(audio, spec)).astype(np.float32)
 
 
+def stft_phase(audio: Floats, spec: Phase) -> Floats:
+    """[samples] float32 -> [frames, n_fft / 2 + 1] float32, radians at the start of each frame; 0 where silent."""
+    return np.angle(_stft(audio, spec) + 0.0).astype(np.float32)
+
+
 def spectrum(audio: Floats, spec: Spectrum) -> Floats:
     """[samples] float32 -> [samples / 2] float32, |FFT| of all samples; the Nyquist bin is left out."""
     return np.abs(np.fft.rfft(audio.astype(np.float64))[: audio.shape[0] // 2]).astype(np.float32)
@@ -91,6 +104,8 @@ def compute(audio: Floats, spec: Spec) -> Floats:
         return log_mel(audio, spec)
     if isinstance(spec, Stft):
         return stft_magnitude(audio, spec)
+    if isinstance(spec, Phase):
+        return stft_phase(audio, spec)
     if isinstance(spec, Waveform):
         return audio.astype(np.float32)
     return spectrum(audio, spec)
@@ -100,7 +115,7 @@ def shape(spec: Spec, samples: int) -> tuple[int, ...]:
     """Shape of the input for that many samples, without the batch axis."""
     if isinstance(spec, LogMel):
         return frames_in(samples, spec), spec.n_mels
-    if isinstance(spec, Stft):
+    if isinstance(spec, Stft | Phase):
         return frames_in(samples, spec), spec.n_fft // 2 + 1
     if isinstance(spec, Waveform):
         return (samples,)

@@ -66,6 +66,11 @@ class Fusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
     parts: Annotated[list[Part], Meta(min_length=1)]
     by: Literal["mean", "minimum"] = "mean"
+    weights: list[Annotated[float, Meta(gt=0.0)]] = []  # of the mean, one a part; none: all weigh the same
+
+    def __post_init__(self) -> None:
+        if self.weights and (self.by != "mean" or len(self.weights) != len(self.parts)):
+            raise ValueError(f"weights: {len(self.weights)} for the {self.by} of {len(self.parts)} parts")
 
 
 Scoring = Part | Fusion
@@ -144,15 +149,29 @@ def fuse(scores: Doubles, scoring: Scoring, location: Doubles, scale: Doubles) -
         single: Doubles = scores[0]
         return single
     standard = (scores - location[:, np.newaxis]) / scale[:, np.newaxis]
-    fused: Doubles = standard.min(axis=0) if scoring.by == "minimum" else standard.mean(axis=0)
+    if scoring.by == "minimum":
+        least: Doubles = standard.min(axis=0)
+        return least
+    fused: Doubles = np.average(standard, axis=0, weights=scoring.weights or None)
     return fused
 
 
 def part_score(outputs: Outputs, part: Part, fitted: Fitted) -> Doubles:
-    """[windows]: what one back end says of a network's outputs."""
+    """[windows]: what one back end says of a network's outputs.
+
+    An output of [windows, segments, dimensions] is judged segment by segment: the score is the mean over a window's.
+    """
     if part.of not in outputs:
         raise BundleError(f"scoring {part.__struct_config__.tag}: no output {part.of}; there is {', '.join(outputs)}")
-    values: Doubles = outputs[part.of].astype(np.float64)
+    array = outputs[part.of]
+    values: Doubles = (
+        array.reshape(-1, array.shape[-1]).astype(np.float64) if array.ndim > 2 else array.astype(np.float64)
+    )
+    scores: Doubles = _row_scores(values, part, fitted).reshape(len(array), -1).mean(axis=1)
+    return scores
+
+
+def _row_scores(values: Doubles, part: Part, fitted: Fitted) -> Doubles:
     if isinstance(fitted, References):
         return _distance(values, part, fitted)
     if isinstance(fitted, Components):

@@ -134,7 +134,7 @@ def compare(network: nn.Module, folder: Path, clips: list[Clip]) -> Equality:
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """[windows, dimensions] -> greatest difference of unit vectors; [windows] -> relative to the greatest value."""
+    """[windows, ..., dimensions] -> greatest difference of unit vectors; [windows] -> relative to the greatest."""
     if ours.ndim > 1:
         ours, theirs = _unit(ours), _unit(theirs)
         return float(np.abs(ours - theirs).max())
@@ -168,7 +168,7 @@ def _fittable(collected: Collected) -> Collected:
 
 def _unit(vectors: np.ndarray) -> Doubles:
     doubles = vectors.astype(np.float64)
-    return doubles / np.maximum(np.linalg.norm(doubles, axis=1, keepdims=True), 1e-12)
+    return doubles / np.maximum(np.linalg.norm(doubles, axis=-1, keepdims=True), 1e-12)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

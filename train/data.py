@@ -8,25 +8,25 @@ at a whole frame, slices of the features that `calib/cache.py` keeps on disk. Fo
 two of its windows are alike.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import lcm
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from calib.cache import feature_cache
 from calib.clips import Clip
 from edge_runtime import features
 from edge_runtime.features import Floats, Framed, Spec
 from train import augment, augment_sound
+from train.draws import Draw, Draws
 from train.models.base import Batch, Config, SoundClass
 from train.sounds import Frames, Inputs, Pairs, Sounds
 
 MIB = 1 << 20
 CLASS_BY = Config.class_by
-Draw = tuple[int, list[int]]  # a batch before it is made: its seed, and places in the list of clips
 
 
 def usable(clips: Sequence[Clip], config: Config) -> list[Clip]:
@@ -34,13 +34,13 @@ def usable(clips: Sequence[Clip], config: Config) -> list[Clip]:
     return [clip for clip in clips if not (config.source_only and clip.domain == "target")]
 
 
-def class_of(clip: Clip, class_by: Sequence[str] = CLASS_BY) -> SoundClass:
+def class_of(clip: Clip | SoundClass, class_by: Sequence[str] = CLASS_BY) -> SoundClass:
     """Clips that agree in these fields are one class; the other fields are empty."""
     words = {name: getattr(clip, name) if name in class_by else "" for name in CLASS_BY if name != "domain"}
     return SoundClass(**words, domain=clip.domain if "domain" in class_by else None)
 
 
-def classes_of(clips: Sequence[Clip], class_by: Sequence[str] = CLASS_BY) -> list[SoundClass]:
+def classes_of(clips: Sequence[Clip | SoundClass], class_by: Sequence[str] = CLASS_BY) -> list[SoundClass]:
     """Every class, in an order that depends on the clips alone."""
     found = {class_of(clip, class_by) for clip in clips}
     return sorted(found, key=lambda one: (one.machine_type, one.section, one.attributes, one.domain or ""))
@@ -94,40 +94,25 @@ class Batches(Dataset[Batch]):
         return {name: np.stack([features.compute(row, spec) for row in sound]) for name, spec in self._inputs.items()}
 
 
-class Draws(Sampler[Draw]):
-    """The draws of an epoch: every clip once, in batches of two clips or more whose sizes differ by at most one."""
-
-    def __init__(self, clips: int, batch: int, seed: int, shuffle: bool) -> None:
-        self._clips, self._seed, self._shuffle = clips, seed, shuffle
-        self._count = max(1, min(-(-clips // batch), clips // 2))
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        order = rng.permutation(self._clips) if self._shuffle else np.arange(self._clips)
-        for places in np.array_split(order, self._count):
-            yield int(rng.integers(1 << 62)), places.tolist()
+def merged(classes: Sequence[SoundClass], config: Config) -> list[SoundClass]:
+    """What the system's logits stand for: classes that `logits_by` does not tell apart are one."""
+    if config.logits_by is None:
+        return list(classes)
+    return classes_of(classes, config.logits_by)
 
 
 def loaders(
-    clips: Sequence[Clip], classes: Sequence[SoundClass], inputs: Mapping[str, Spec], config: Config
+    clips: Sequence[Clip], classes: Sequence[SoundClass], config: Config
 ) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
     """-> the one to train from, and one that gives the first window of every clip once, in order and as it is."""
-    training = config.training
+    training, inputs = config.training, config.inputs()
     number = {sound_class: place for place, sound_class in enumerate(classes)}
     labels = np.eye(len(classes), dtype=np.float32)[[number[class_of(clip, config.class_by)] for clip in clips]]
     source = _source(clips, inputs, config)
 
     def loader(train: bool) -> "DataLoader[Batch]":
         pairs = Pairs(clips) if train and config.pairs() else None
-        draws = Draws(len(clips), training.batch, training.seed, shuffle=train)
+        draws = Draws(len(clips), training.batch, training.seed, train, config.sampling(clips))
         workers = training.workers if train else 0
         return DataLoader(
             Batches(source, labels, inputs, config, pairs, train),

@@ -73,7 +73,7 @@ def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
 def clips_of(run: Run, name: str, data: Path) -> tuple[list[Clip], list[Clip]]:
     """Training and test clips of the machines that a run may judge, checked."""
     known = select(index(data), split="test")
-    types = {sound_class.machine_type for sound_class in run.classes}
+    types = {one.machine_type for one in run.classes if run.config.judges(one.machine_type)}
     mine = sorted({c.machine for c in known if not run.config.one_machine_type or c.machine_type in types})
     if not mine:
         raise DataError(f"{data}: no test clips of {', '.join(sorted(types))}, which {name} was trained on")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from calib.progress import bar
 from edge_runtime.cli import say
 from edge_runtime.errors import AuscultError
-from train.data import Draws
+from train.draws import Draws
 from train.models.base import Batch, Config, Objective, Training
 
 CHECKPOINT = Path("checkpoints", "last.ckpt")

@@ -76,7 +76,7 @@ def load_run(folder: str | Path) -> Run:
     classes = config.load_json(folder / CLASSES, list[SoundClass])
     state = _state(folder / loop.CHECKPOINT)
     checks.same_settings(folder / loop.CHECKPOINT, state[loop.CONFIG_KEY], folder / CONFIG, chosen)
-    network = SYSTEMS[model.system].Network(chosen, shapes(chosen), len(classes))
+    network = SYSTEMS[model.system].Network(chosen, shapes(chosen), len(data.merged(classes, chosen)))
     weights = {
         name.removeprefix("network."): a for name, a in state["state_dict"].items() if name.startswith("network.")
     }
@@ -116,8 +116,7 @@ def _first_line(error: Exception) -> str:
 
 def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:
     """Shape of each input of one window, without the batch axis."""
-    specs = SYSTEMS[settings.system_of(chosen)].INPUTS
-    return {name: features.shape(spec, chosen.window) for name, spec in specs.items()}
+    return {name: features.shape(spec, chosen.window) for name, spec in chosen.inputs().items()}
 
 
 def describe(
@@ -128,15 +127,15 @@ def describe(
     model = bundle.Model(
         name=name,
         system=system,
-        inputs=SYSTEMS[system].INPUTS,
+        inputs=chosen.inputs(),
         outputs={},
         window=chosen.window,
         hop=chosen.hop,
-        trained_on=sorted({clip.machine for clip in clips}),
+        trained_on=sorted({clip.machine for clip in clips if chosen.judges(clip.machine_type)}),
     )
     model = measured(network, model)
     model = with_scoring(model, chosen.scoring, chosen.poolings)
-    machines = [one.machine for one in classes] if "logits" in model.outputs else []
+    machines = [one.machine for one in data.merged(classes, chosen)] if "logits" in model.outputs else []
     return msgspec.structs.replace(model, classes=machines)
 
 
@@ -148,12 +147,12 @@ def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin
     torch.manual_seed(chosen.training.seed)
     system = SYSTEMS[settings.system_of(chosen)]
     classes = data.classes_of(clips, chosen.class_by)
-    network = system.Network(chosen, shapes(chosen), len(classes))
+    network = system.Network(chosen, shapes(chosen), len(data.merged(classes, chosen)))
     objective = system.Objective(chosen, network, classes)
     if resume:
         _check_same(folder, chosen, classes)
     model = describe(name, chosen, network, clips, classes)  # before anything is written: it may refuse
-    batches, every_clip = data.loaders(clips, classes, system.INPUTS, chosen)
+    batches, every_clip = data.loaders(clips, classes, chosen)
     checkpoint = folder / loop.CHECKPOINT
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     settings.save(folder / CONFIG, chosen)
@@ -175,7 +174,7 @@ def _check_same(folder: Path, chosen: Config, classes: Sequence[SoundClass]) -> 
 
 
 def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[Clip]:
-    """The normal training clips of all machine types, or of one."""
+    """The normal training clips of all machine types, or of one (and the others where they are its outliers)."""
     machines: Sequence[str] = ()
     if machine_type is not None:
         known = index(root)
@@ -183,9 +182,9 @@ def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[C
         if not machines:
             has = ", ".join(sorted({clip.machine_type for clip in known}))
             raise DataError(f"{root}: no machine type {machine_type}; it has {has}")
-    clips = training_clips(root, machines)
+    clips = training_clips(root, () if chosen.outliers else machines)
     types = sorted({clip.machine_type for clip in clips})
-    if chosen.one_machine_type and len(types) > 1:
+    if chosen.one_machine_type and machine_type is None and len(types) > 1:
         raise ConfigError(
             f"{root}: {', '.join(types)}, but one {settings.system_of(chosen)} is for one machine type; "
             "choose it with --machine-type"
@@ -203,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.resume and not (folder / CONFIG).exists():
         raise ConfigError(f"--resume: {folder} is no run folder; leave --resume out to begin one")
     clips = choose_clips(options.data, options.machine_type, chosen)
+    if chosen.one_machine_type:
+        chosen = chosen.for_type(options.machine_type or clips[0].machine_type)
     origin = Origin(__version__, commit(), str(options.data), len(clips))
     name = bundle.load_model(folder).name if options.resume else options.config.stem
     train(name, chosen, clips, folder, origin, options.resume)

@@ -134,12 +134,12 @@ def _missing(name: str, config: Config, train: list[Clip], root: Path, found: Tr
     types = sorted({clip.machine_type for clip in found.test})
     try:
         for machine_type in types if config.one_machine_type else (None,):
-            clips = _of_type(train, machine_type)
-            if not clips:
+            if not _of_type(train, machine_type):
                 raise DataError(f"no training clips of {machine_type}, and one {name} knows one machine type alone")
-            if lack := checks.lacking(config, clips):
+            own, clips = _for_type(config, machine_type), _heard(train, machine_type, config)
+            if lack := checks.lacking(own, clips):
                 return f"needs {lack}"
-            checks.trainable(name, config, clips, str(root))
+            checks.trainable(name, own, clips, str(root))
         registry.model(name, config, classes=2)
     except AuscultError as error:
         return str(error)
@@ -153,15 +153,22 @@ def _of_type(clips: list[Clip], machine_type: str | None) -> list[Clip]:
     return [clip for clip in clips if machine_type in (None, clip.machine_type)]
 
 
+def _for_type(config: Config, machine_type: str | None) -> Config:
+    return config if machine_type is None else config.for_type(machine_type)
+
+
+def _heard(clips: list[Clip], machine_type: str | None, config: Config) -> list[Clip]:
+    """What a network is trained on: clips of its type, and of the others where they are its outliers."""
+    return clips if config.outliers else _of_type(clips, machine_type)
+
+
 def _system(name: str, base: Config, seed: int, request: Request, train: list[Clip], found: Trial) -> Job:
     config = msgspec.structs.replace(base, training=msgspec.structs.replace(base.training, seed=seed))
     runs = request.runs or request.out / "runs"
     types = sorted({clip.machine_type for clip in found.test}) if config.one_machine_type else [None]
-    told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in UNTOLD}
-    told["training"] = {key: value for key, value in told["training"].items() if key not in READING}
     networks = []
     for machine_type in types:
-        key = digest(told, identity(_of_type(train, machine_type)))
+        key = digest(_told(_for_type(config, machine_type)), identity(_heard(train, machine_type, config)))
         own = "-".join([system_of(config), *([machine_type] if machine_type else []), f"seed{seed}", key])
         networks.append(Part(machine_type, runs / own))
     int8 = request.int8 == "all" or (request.int8 == "first" and seed == 0)
@@ -177,6 +184,13 @@ def _system(name: str, base: Config, seed: int, request: Request, train: list[Cl
         parts=networks,
         train_data=request.train_data or request.data,
     )
+
+
+def _told(config: Config) -> dict[str, object]:
+    """The settings that a training depends on."""
+    told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in UNTOLD}
+    told["training"] = {key: value for key, value in told["training"].items() if key not in READING}
+    return told
 
 
 def _detectors(found: Trial, frames: int) -> Job:

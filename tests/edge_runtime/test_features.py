@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import features
 from edge_runtime.errors import AudioError
-from edge_runtime.features import LogMel, Spectrum, Stft
+from edge_runtime.features import LogMel, Phase, Spectrum, Stft
 from edge_runtime.stream import WindowStream, windows
 from tests.conftest import hum
 
@@ -25,6 +25,12 @@ def test_a_full_scale_sine_has_the_magnitude_of_half_the_window():
     assert features.spectrum(tone, Spectrum())[64] == pytest.approx(512.0, rel=1e-5)  # 1024 / 2 without a window
 
 
+def test_the_phase_of_a_cosine_is_its_phase_at_the_start_of_the_frame_and_that_of_silence_is_nothing():
+    tone = np.cos(2 * np.pi * 1000 * np.arange(1024) / 16_000 + 0.7).astype(np.float32)  # 64 bins exactly
+    assert features.stft_phase(tone, Phase())[0, 64] == pytest.approx(0.7, abs=1e-5)
+    assert not features.stft_phase(np.zeros(1024, np.float32), Phase()).any()
+
+
 def test_the_default_window_is_311_frames_and_the_hop_31():
     assert features.samples_of(311, LogMel()) == features.WINDOW == 159_744
     assert features.HOP == 31 * 512
@@ -33,7 +39,9 @@ def test_the_default_window_is_311_frames_and_the_hop_31():
     assert features.shape(Spectrum(), features.WINDOW) == (79_872,)
 
 
-@pytest.mark.parametrize("spec", [LogMel(), Stft(), Spectrum()])
+@pytest.mark.parametrize(
+    "spec", [LogMel(), LogMel(step=256, n_mels=224, f_min=50.0, f_max=7800.0), Stft(), Phase(), Spectrum()]
+)
 def test_the_shape_is_what_compute_gives(spec):
     assert features.compute(hum(1.3), spec).shape == features.shape(spec, len(hum(1.3)))
 
@@ -43,7 +51,7 @@ def test_less_than_a_frame_is_an_error_that_says_so():
         features.log_mel(np.zeros(1023, np.float32), LogMel())
 
 
-SPECS = {"log_mel": LogMel(), "stft": Stft(), "spectrum": Spectrum()}
+SPECS = {"log_mel": LogMel(), "fine": LogMel(step=256), "stft": Stft(), "phase": Phase(), "spectrum": Spectrum()}
 SOUND = hum(2.0)
 WINDOW = features.samples_of(20, LogMel())
 

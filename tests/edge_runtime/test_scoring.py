@@ -50,6 +50,26 @@ def test_k_nearest_neighbours_are_averaged_and_never_more_than_there_are(k, want
     np.testing.assert_allclose(score({"embedding": np.array([[0.0]])}, known), [wanted])
 
 
+def test_segments_are_judged_one_by_one_and_averaged_over_their_window():
+    known = machine(Nearest(metric="euclidean"), references([[0.0], [10.0]]))
+    found = score({"embedding": np.array([[[1.0], [9.0], [5.0]], [[0.0], [10.0], [13.0]]])}, known)
+    np.testing.assert_allclose(found, [(1 + 1 + 5) / 3, 1.0])
+    found = score({"score": np.array([[1.0, 3.0], [5.0, 6.0]])}, machine(Network(), Nothing()))
+    np.testing.assert_allclose(found, [2.0, 5.5])
+
+
+def test_a_fusion_may_weigh_its_parts():
+    outputs = {"a": np.array([1.0]), "b": np.array([5.0])}
+    fusion = Fusion(parts=[Network(of="a"), Network(of="b")], weights=[3.0, 1.0])
+    np.testing.assert_allclose(score(outputs, machine(fusion, Nothing(), Nothing())), [2.0])
+
+
+@pytest.mark.parametrize("wrong", [{"weights": [1.0]}, {"weights": [1.0, 2.0], "by": "minimum"}])
+def test_weights_that_fit_no_mean_are_refused(wrong):
+    with pytest.raises(ValueError, match="weights"):
+        Fusion(parts=[Network(of="a"), Network(of="b")], **wrong)
+
+
 def test_a_network_that_scores_is_believed():
     known = machine(Network(), Nothing())
     np.testing.assert_allclose(score({"score": np.array([1.5, 2.5])}, known), [1.5, 2.5])

@@ -14,9 +14,8 @@ from edge_runtime import features
 from edge_runtime.stream import windows
 from tests.conftest import hum
 from tests.train.conftest import tiny
-from train import data, sounds
-from train.models import SYSTEMS, autoencoder, base, featex
-from train.settings import system_of
+from train import data, draws, sounds
+from train.models import autoencoder, base, featex
 
 
 class Paired(featex.Config, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="system", tag="featex"):
@@ -37,7 +36,7 @@ class Cropped(
 def batches(recordings: Path, config: base.Config, train: bool = True, epoch: int = 0) -> list[base.Batch]:
     """The batches of one epoch."""
     clips = select(index(recordings), split="train")
-    loaders = data.loaders(clips, data.classes_of(clips), SYSTEMS[system_of(config)].INPUTS, config)
+    loaders = data.loaders(clips, data.classes_of(clips), config)
     chosen: Any = loaders[0 if train else 1]
     chosen.sampler.set_epoch(epoch)
     return list(chosen)
@@ -75,12 +74,12 @@ def test_no_more_sound_is_held_in_memory_than_allowed(recordings):
 def test_every_batch_of_every_epoch_and_seed_has_a_seed_of_its_own():
     seeds = []
     for seed in (0, 1):
-        draws = data.Draws(10, 4, seed, shuffle=True)
+        drawn = draws.Draws(10, 4, seed, shuffle=True)
         for epoch in (0, 1):
-            draws.set_epoch(epoch)
-            assert list(draws) == list(draws)
-            assert sorted(place for _, places in draws for place in places) == list(range(10))
-            seeds += [own for own, _ in draws]
+            drawn.set_epoch(epoch)
+            assert list(drawn) == list(drawn)
+            assert sorted(place for _, places in drawn for place in places) == list(range(10))
+            seeds += [own for own, _ in drawn]
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 3
 
 
@@ -88,8 +87,8 @@ def test_every_batch_of_every_epoch_and_seed_has_a_seed_of_its_own():
     ("clips", "batch", "sizes"), [(2, 64, [2]), (3, 2, [3]), (65, 64, [33, 32]), (9, 4, [3, 3, 3])]
 )
 def test_no_batch_holds_a_single_clip(clips, batch, sizes):
-    draws = data.Draws(clips, batch, 0, shuffle=True)
-    assert [len(places) for _, places in draws] == sizes and len(draws) == len(sizes)
+    drawn = draws.Draws(clips, batch, 0, shuffle=True)
+    assert [len(places) for _, places in drawn] == sizes and len(drawn) == len(sizes)
 
 
 def test_every_epoch_draws_anew_and_holds_every_clip_once(recordings):
@@ -104,7 +103,7 @@ def test_without_training_every_clip_gives_its_first_window_unmixed(recordings):
     clips = select(index(recordings), split="train")
     stft = torch.cat([batch.inputs["stft"] for batch in batches])
     for clip, row in zip(clips, stft, strict=True):
-        _, expected = next(windows(load(clip), featex.INPUTS, tiny("featex").window, 512))
+        _, expected = next(windows(load(clip), tiny("featex").inputs(), tiny("featex").window, 512))
         assert np.array_equal(row.numpy(), expected["stft"])
     assert torch.cat([batch.labels for batch in batches]).max(dim=1).values.eq(1).all()
 

@@ -77,7 +77,7 @@ def moved(recordings: Path, folder: Path, epochs: int = 1, **training) -> tuple[
 def fit(recordings: Path, folder: Path, network: nn.Module, objective: base.Objective, training: Training) -> None:
     clips = select(index(recordings), split="train")
     config = tiny("autoencoder", training=training)
-    batches, every_clip = data.loaders(clips, data.classes_of(clips), autoencoder.INPUTS, config)
+    batches, every_clip = data.loaders(clips, data.classes_of(clips), config)
     checkpoint = folder / loop.CHECKPOINT
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     loop.fit(loop.Loop(network, objective, batches, config, checkpoint), every_clip, folder)

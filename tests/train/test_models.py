@@ -33,7 +33,7 @@ def network_of(config: Config) -> Any:
 def sound_inputs(config: Config, batch: int) -> dict[str, torch.Tensor]:
     """The inputs of noise, through the functions that the device uses."""
     noise = np.random.default_rng(0).normal(0, 0.1, (batch, config.window)).astype(np.float32)
-    specs = SYSTEMS[system_of(config)].INPUTS
+    specs = config.inputs()
     return {
         name: torch.from_numpy(np.stack([features.compute(row, spec) for row in noise])) for name, spec in specs.items()
     }

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from edge_runtime.features import LogMel, Spec
 from train.models import base
 
-INPUTS: dict[str, Spec] = {"log_mel": LogMel()}
 STACK = 5  # frames
 RIDGE = 1e-6  # of the mean variance, added to each variance: keeps a covariance from few clips invertible
 DOMAINS = ("source", "target")
@@ -32,6 +31,9 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     stacks: Annotated[int, Meta(ge=2)] = 512  # behind one gradient step, drawn from all clips of a batch
 
     one_machine_type: ClassVar[bool] = True
+
+    def inputs(self) -> dict[str, Spec]:
+        return {"log_mel": LogMel()}
 
 
 class Network(nn.Module):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from calib.clips import Clip
 from edge_runtime import features
-from edge_runtime.features import Stft
+from edge_runtime.features import Spec, Stft
 from edge_runtime.pooling import Pooling
 from edge_runtime.scoring import Nearest, Scoring
+from train.draws import EveryClip, Sampling
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +49,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     training: Training = Training()
 
     one_machine_type: ClassVar[bool] = False  # whether a network of this system knows one machine type alone
+    outliers: ClassVar[bool] = False  # whether clips of the other types then take part in its training
     source_only: ClassVar[bool] = False  # whether clips of the target domain are kept out of the training
     class_by: ClassVar[tuple[str, ...]] = (
         "machine_type",
@@ -55,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "attributes",
         "domain",
     )  # tells classes apart
+    logits_by: ClassVar[tuple[str, ...] | None] = None  # tells the classes of the logits apart; None: as class_by
     any_length: ClassVar[bool] = False  # whether the network takes windows of any number of frames (crop_frames)
 
     @property
@@ -71,6 +74,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def crop(self) -> int:
         """Samples of a training window."""
         return features.samples_of(self.crop_frames or self.window_frames, Stft())
+
+    def inputs(self) -> dict[str, Spec]:
+        """What the network takes: name -> spec."""
+        raise NotImplementedError
+
+    def for_type(self, machine_type: str) -> "Config":
+        """The settings of a network that knows one machine type alone; most need not know which."""
+        return self
+
+    def judges(self, machine_type: str) -> bool:
+        """Whether machines of a type that took part in the training may be judged."""
+        return True
+
+    def sampling(self, clips: Sequence[Clip]) -> Sampling:
+        """Which of the training clips make a batch."""
+        return EveryClip()
 
     def mixing(self) -> float:
         """Probability that a clip's waveform is mixed with another's."""
@@ -113,6 +132,9 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def steps(self, network: nn.Module, batch: Batch) -> Iterator[Tensor]:
         """The losses of a batch, often one: after each the weights take a step, and then the next is computed."""
+
+    def begin(self, network: nn.Module, epoch: int) -> None:
+        """Before an epoch, counted from 0: what is trained in it may depend on it. Most systems need nothing."""
 
     def finish(self, network: nn.Module, batches: Iterable[Batch]) -> None:
         """After the last epoch: set what is computed from all training clips at once. Most systems need nothing."""

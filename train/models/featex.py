@@ -18,7 +18,6 @@ from train import augment, losses
 from train.models import base
 from train.models.blocks import SqueezeExcitation, glorot, same_padding
 
-INPUTS: dict[str, Spec] = {"spectrum": Spectrum(), "stft": Stft()}
 WIDTH = 128  # dimensions of a branch's embedding
 
 
@@ -31,6 +30,9 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     sub_clusters: int = 16  # centres of each class
     exchange_head: bool = True  # the second loss, over 9 N classes with trainable centres
     frozen_centres: bool = True  # of the first loss, over N classes
+
+    def inputs(self) -> dict[str, Spec]:
+        return {"spectrum": Spectrum(), "stft": Stft()}
 
     def mixing(self) -> float:
         return self.mixup

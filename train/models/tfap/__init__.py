@@ -30,7 +30,6 @@ from train.models import base
 from train.models.tfap.backbone import Backbone
 from train.models.tfap.pooling import Cosines, Orders, Pooling, TimePooling
 
-INPUTS: dict[str, Spec] = {"log_mel": LogMel()}
 WIDTH = 128  # dimensions of the embedding
 LEVEL, SPREAD = -50.0, 15.0  # dB: of sounds of machines, roughly; where the mean and deviation of the bands begin
 ALPHA = {"input": 1.0, "manifold": 1.5}  # of the Beta distribution that shares are drawn from
@@ -56,6 +55,9 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def __post_init__(self) -> None:
         if self.pooling == "max" and self.orders != "first":
             raise ValueError("pooling: max has no second order; set orders: first")
+
+    def inputs(self) -> dict[str, Spec]:
+        return {"log_mel": LogMel()}
 
     def missing(self, clips: Sequence[Clip]) -> str:
         """Telling apart needs two classes."""

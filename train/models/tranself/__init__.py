@@ -9,7 +9,7 @@ ArcFace, DyGCN, CORAL between the conditions of a machine and the decoder belong
 """
 
 from train.models.tranself.config import Config
-from train.models.tranself.network import INPUTS, Network
+from train.models.tranself.network import Network
 from train.models.tranself.objective import Objective
 
-__all__ = ["INPUTS", "Config", "Network", "Objective"]
+__all__ = ["Config", "Network", "Objective"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from calib.clips import Clip
+from edge_runtime.features import LogMel, Spec, Waveform
 from train.models import base
 
 Temporal = Literal["none", "tgramnet", "transformer", "timetoformer"]
@@ -29,6 +30,9 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def __post_init__(self) -> None:
         if self.temporal == "tgramnet" and self.crop_frames not in (None, self.window_frames):
             raise ValueError("temporal tgramnet knows one length: leave crop_frames out, or choose another temporal")
+
+    def inputs(self) -> dict[str, Spec]:
+        return {"log_mel": LogMel(), "waveform": Waveform()}
 
     def pairs(self) -> bool:
         return self.dan

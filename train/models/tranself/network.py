@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from edge_runtime.features import LogMel, Spec, Waveform
 from train.models.tranself.config import Config
 from train.models.tranself.temporal import branch
 from train.models.tranself.token_transformer import MAPS, TokenTransformer
 
-INPUTS: dict[str, Spec] = {"log_mel": LogMel(), "waveform": Waveform()}
 WIDTH = 128  # dimensions of the embedding
 
 

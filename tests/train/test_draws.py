@@ -1,0 +1,44 @@
+"""Which clips make a batch."""
+
+import numpy as np
+import pytest
+
+from train.draws import Draws, EveryClip, HalfAndHalf, PerClass
+
+
+def epoch(draws: Draws, number: int = 0) -> list[list[int]]:
+    draws.set_epoch(number)
+    found = [places for _, places in draws]
+    assert len(found) == len(draws)
+    return found
+
+
+def test_half_of_every_batch_is_of_one_kind_and_the_larger_kind_is_heard_once():
+    kind = [True] * 5 + [False] * 12
+    found = epoch(Draws(17, 6, 0, True, HalfAndHalf(kind)))
+    assert [sum(kind[place] for place in places) for places in found] == [3] * 4 and {len(p) for p in found} == {6}
+    assert sorted(place for places in found for place in places if not kind[place]) == list(range(5, 17))
+
+
+def test_every_batch_holds_as_many_classes_as_it_has_room_for_with_as_many_clips_each():
+    classes = [0] * 40 + [1] * 20 + [2] * 12
+    found = epoch(Draws(72, 8, 0, True, PerClass(classes, 4)))
+    for places in found:
+        numbers = [classes[place] for place in places]
+        assert len(set(numbers)) == 2 and all(numbers.count(one) == 4 for one in numbers)
+        assert len(set(places)) == 8, "no clip twice where the class has enough"
+    turns = [one for places in found for one in dict.fromkeys(classes[place] for place in places)]
+    assert [turns.count(one) for one in range(3)] == [6, 6, 6], "classes take turns"
+
+
+def test_with_fewer_classes_than_fit_a_batch_is_smaller_and_a_small_class_comes_twice():
+    found = epoch(Draws(5, 48, 0, True, PerClass([0, 0, 0, 1, 1], 8)))
+    assert [len(places) for places in found] == [16] and sorted(set(found[0])) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("sampling", [EveryClip(), HalfAndHalf([True, False] * 8), PerClass([0, 1] * 8, 2)])
+def test_an_epoch_depends_on_seed_and_number_alone_and_in_order_is_in_order(sampling):
+    draws = Draws(16, 4, 3, True, sampling)
+    assert epoch(draws, 1) == epoch(draws, 1) != epoch(draws, 2)
+    assert epoch(draws, 1) != epoch(Draws(16, 4, 4, True, sampling), 1)
+    assert np.concatenate(epoch(Draws(16, 4, 3, False, sampling))).tolist() == list(range(16))

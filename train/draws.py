@@ -1,0 +1,105 @@
+"""Which clips make a batch: the epoch's draws, from seed and epoch alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+Draw = tuple[int, list[int]]  # a batch before it is made: its seed, and places in the list of clips
+Places = NDArray[np.intp]
+
+
+class EveryClip(NamedTuple):
+    """Every clip once an epoch, in batches of two clips or more whose sizes differ by at most one."""
+
+
+class HalfAndHalf(NamedTuple):
+    """Every batch half of clips of one kind and half of the others: every clip of the larger kind once an epoch."""
+
+    kind: Sequence[bool]  # of each clip: which of the two
+
+
+class PerClass(NamedTuple):
+    """P classes x K clips a batch, as often as it takes to hear every clip once (Hermans et al. 2017)."""
+
+    classes: Sequence[int]  # number of each clip's class
+    clips: int  # of a class in a batch, K; of a smaller class some come twice
+
+
+Sampling = EveryClip | HalfAndHalf | PerClass
+
+
+EVERY_CLIP = EveryClip()
+
+
+class Draws(Sampler[Draw]):
+    """The draws of an epoch."""
+
+    def __init__(self, clips: int, batch: int, seed: int, shuffle: bool, sampling: Sampling = EVERY_CLIP) -> None:
+        """`shuffle` False: every clip once, in order, whatever the sampling."""
+        self._clips, self._batch, self._seed, self._shuffle = clips, batch, seed, shuffle
+        self._sampling = sampling if shuffle else EVERY_CLIP
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        if isinstance(self._sampling, HalfAndHalf):
+            return _halves(self._sampling, self._batch)
+        if isinstance(self._sampling, PerClass):
+            return -(-self._clips // _of_classes(self._sampling, self._batch))
+        return max(1, min(-(-self._clips // self._batch), self._clips // 2))
+
+    def __iter__(self) -> Iterator[Draw]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        for places in self._batches(rng):
+            yield int(rng.integers(1 << 62)), places.tolist()
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[Places]:
+        if isinstance(self._sampling, HalfAndHalf):
+            return _half_and_half(self._sampling, len(self), self._batch, rng)
+        if isinstance(self._sampling, PerClass):
+            return _per_class(self._sampling, len(self), self._batch, rng)
+        order = rng.permutation(self._clips) if self._shuffle else np.arange(self._clips)
+        return iter(np.array_split(order, len(self)))
+
+
+def _halves(sampling: HalfAndHalf, batch: int) -> int:
+    kind = np.asarray(sampling.kind, bool)
+    return max(1, -(-int(max(kind.sum(), (~kind).sum())) // max(1, batch // 2)))
+
+
+def _half_and_half(sampling: HalfAndHalf, count: int, batch: int, rng: np.random.Generator) -> Iterator[Places]:
+    """The smaller kind begins anew as often as it takes."""
+    kind = np.asarray(sampling.kind, bool)
+    sides = [_endless(np.flatnonzero(side), rng) for side in (kind, ~kind)]
+    half = max(1, batch // 2)
+    for _ in range(count):
+        yield np.array([next(side) for side in sides for _ in range(half)], np.intp)
+
+
+def _of_classes(sampling: PerClass, batch: int) -> int:
+    """Clips of a batch: with fewer classes than it has room for, fewer."""
+    return min(max(1, batch // sampling.clips), len(set(sampling.classes))) * sampling.clips
+
+
+def _per_class(sampling: PerClass, count: int, batch: int, rng: np.random.Generator) -> Iterator[Places]:
+    """The classes take turns, each in an order drawn anew; so do the clips of a class."""
+    numbers = np.asarray(sampling.classes, np.intp)
+    members = {int(one): _endless(np.flatnonzero(numbers == one), rng) for one in np.unique(numbers)}
+    classes = _of_classes(sampling, batch) // sampling.clips
+    turns: list[int] = []
+    for _ in range(count):
+        if len(turns) < classes:
+            turns += [one for one in rng.permutation(list(members)).tolist() if one not in turns]
+        chosen, turns = turns[:classes], turns[classes:]
+        yield np.array([next(members[one]) for one in chosen for _ in range(sampling.clips)], np.intp)
+
+
+def _endless(places: Places, rng: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from rng.permutation(places).tolist()
