@@ -3,13 +3,15 @@
     python export/benchmark.py --data DATA --systems all --seeds 3 --out OUT
     python export/benchmark.py --data DATA --systems featex,tfap_edge --set featex:training.epochs=14 --out OUT
     python export/benchmark.py --data DATA --train-data DATA2 --systems all --runs RUNS --out OUT
+    python export/benchmark.py --data DATA --systems tfap_edge --ablate tfap_edge:mixup=none --out OUT
     python export/benchmark.py --list --json
 
 Networks are trained on the normal training clips of DATA (or DATA2), references and thresholds fitted on those of DATA,
 and its test clips judge. What is done is not done again, what was interrupted goes on: give the same --out, or another
 with the same --runs. OUT gets results.json, results.md, results.html, official/ (score and decision files), scored/,
-logs/ and runs/; results are of the systems asked for last. Every detector without a network is always beside. Exit
-code 1: a job failed, and its row says why.
+logs/ and runs/; results are of the systems asked for last. Every detector without a network is always beside. With
+--ablate a table says what a part of a system contributes: the whole less the system without it, over the same
+resamples. Exit code 1: a job failed, and its row says why.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from edge_runtime import __version__, config
 from edge_runtime.cli import parser, run_command, say
 from edge_runtime.errors import ConfigError
 from export.bench import jobs, page, registry, results, tables
+from export.bench.ablations import file_name
 from export.bench.jobs import Done
 from export.bench.plan import Plan, Request, plan
 from export.bench.results import Results
@@ -91,7 +94,7 @@ def write_official(planned: Plan, done: Done) -> None:
         for seed, scored in seeds.items():
             for machine, scores in scored.scores.items():
                 clips = [clip for clip in planned.trial.test if clip.machine == machine]
-                folder = planned.request.out / "official" / name / f"seed_{seed}"
+                folder = planned.request.out / "official" / file_name(name) / f"seed_{seed}"
                 write(folder, clips, scores, scored.told.thresholds[machine])
 
 
@@ -104,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("give --data DATA and --out OUT, or --list")
     names = ("data", "out", "train_data", "runs", "seeds", "window_frames", "target_clips", "int8", "jobs")
     asked = {name: getattr(options, name) for name in names}
-    request = Request(**asked, systems=registry.chosen(options.systems), changes=options.set)
+    request = Request(**asked, systems=registry.chosen(options.systems), changes=options.set, ablations=options.ablate)
     command = shlex.join(["python", "export/benchmark.py", *(sys.argv[1:] if argv is None else argv)])
     found = benchmark(request, command)
     if options.json:
@@ -137,6 +140,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments.add_argument("--runs", type=Path, help="folder of trained networks (default OUT/runs)")
     arguments.add_argument(
         "--set", action="append", default=[], metavar="[NAME:]KEY=VALUE", help="of one system, or of all"
+    )
+    arguments.add_argument(
+        "--ablate",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE",
+        help="one more row: a system with a part of it off or changed (several settings: apart by ;)",
     )
     arguments.add_argument("--window-frames", type=int, help="default: the smaller of 311 and the shortest clip")
     arguments.add_argument(

@@ -17,6 +17,7 @@ import msgspec
 from calib.progress import bar
 from edge_runtime.errors import AuscultError
 from export.bench import scores
+from export.bench.ablations import file_name
 from export.bench.plan import Job, Plan
 from export.bench.scores import Scored
 from export.bench.trial import Trial
@@ -93,7 +94,7 @@ def _free(left: list[Job], running: list[Job]) -> Job | None:
 
 def work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:
     """Do one job, in its own process; what it says goes into a file. -> what failed."""
-    log = out / LOGS / f"{job.name.replace(' ', '_')}_seed_{job.seed}.log"
+    log = out / LOGS / f"{file_name(job.name)}_seed_{job.seed}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with log.open("w") as stream:
@@ -132,7 +133,7 @@ def _work(job: Job, trial: Trial, out: Path) -> dict[str, Reason]:
 
 
 def _file(out: Path, name: str, job: Job) -> Path:
-    return out / SCORED / name / f"seed_{job.seed}.npz"
+    return out / SCORED / file_name(name) / f"seed_{job.seed}.npz"
 
 
 def _words(error: Exception) -> str:

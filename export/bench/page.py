@@ -37,7 +37,7 @@ class View(msgspec.Struct, frozen=True):
 
 def write(out: Path, results: Results, plan: Plan, done: Done) -> None:
     """Write the page, whole or not at all."""
-    judged = [one for one in results.systems if one.judged]
+    judged = [one for one in results.systems if one.judged and not one.of]
     ends = charts.scale([one.judged[ALL].figures[OFFICIAL] for one in judged])
     write_page(
         out,

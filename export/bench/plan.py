@@ -15,7 +15,7 @@ from edge_runtime.bundle import sha256
 from edge_runtime.errors import AuscultError, ConfigError, DataError
 from edge_runtime.features import LogMel
 from edge_runtime.scoring import Probability, parts
-from export.bench import registry
+from export.bench import ablations, registry
 from export.bench.trial import Trial, digest, identity, trial
 from export.demo import window_frames
 from train import checks
@@ -38,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     runs: Path | None = None  # None: OUT/runs
     seeds: int = 1
     changes: list[str] = []  # KEY=VALUE, or NAME:KEY=VALUE
+    ablations: list[str] = []  # NAME:KEY=VALUE, each one more row
     window_frames: int | None = None  # None: the smaller of 311 and the shortest clip
     target_clips: int | None = None  # per machine, of its references; None: all there are
     int8: str = "first"  # seeds that are quantized: first, all, none
@@ -75,7 +76,8 @@ class Plan:
     trial: Trial
     frames: int
     jobs: list[Job]
-    configs: dict[str, Config]
+    configs: dict[str, Config]  # of systems and of their ablations
+    ablations: dict[str, str]  # row -> the system whose part is off
     missing: dict[str, str]  # system -> what the clips lack, in words
 
 
@@ -86,16 +88,18 @@ def plan(request: Request) -> Plan:
     frames = _frames(request.window_frames, [*train, *found.train, *found.test])
     _check_changes(request)
     jobs, configs, missing = [_detectors(found, frames)], {}, {}
-    for name in request.systems:
-        hop = min(features.HOP_FRAMES, frames)
-        changes = [f"training.workers={_workers(request.jobs)}", f"window_frames={frames}", f"hop_frames={hop}"]
-        changes += request.changes
-        configs[name] = _load(name, changes)
+    hop = min(features.HOP_FRAMES, frames)
+    changes = [f"training.workers={_workers(request.jobs)}", f"window_frames={frames}", f"hop_frames={hop}"]
+    changes += request.changes
+    ablated = ablations.read(request.ablations, request.systems)
+    wholes = [ablations.Ablation(name, name, []) for name in request.systems]
+    for name, system, own in [*wholes, *ablated]:
+        configs[name] = _load(system, [*changes, *(f"{system}:{change}" for change in own)])
         if reason := _missing(name, configs[name], train, request.train_data or request.data, found):
             missing[name] = reason
             continue
         jobs += [_system(name, configs[name], seed, request, train, found) for seed in range(request.seeds)]
-    return Plan(request, found, frames, jobs, configs, missing)
+    return Plan(request, found, frames, jobs, configs, {one.name: one.system for one in ablated}, missing)
 
 
 def _frames(asked: int | None, clips: list[Clip]) -> int:
@@ -187,10 +191,18 @@ def _system(name: str, base: Config, seed: int, request: Request, train: list[Cl
 
 
 def _told(config: Config) -> dict[str, object]:
-    """The settings that a training depends on."""
-    told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in UNTOLD}
-    told["training"] = {key: value for key, value in told["training"].items() if key not in READING}
-    return told
+    """The settings that a training depends on; one left as it is by default is not told.
+
+    So a network stays the same when a setting is added that was not there when it was trained.
+    """
+    told = {name: value for name, value in _changed(config).items() if name not in UNTOLD}
+    told["training"] = {name: v for name, v in _changed(config.training).items() if name not in READING}
+    return {"system": system_of(config), **told}
+
+
+def _changed(settings: msgspec.Struct) -> dict[str, object]:
+    own, default = (msgspec.structs.asdict(one) for one in (settings, type(settings)()))
+    return {name: msgspec.to_builtins(value) for name, value in own.items() if value != default[name]}
 
 
 def _detectors(found: Trial, frames: int) -> Job:

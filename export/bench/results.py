@@ -25,6 +25,7 @@ class Judged(msgspec.Struct, frozen=True):
 
     figures: dict[str, Interval]
     gain: dict[str, Interval]  # less the best detector without a network, on the same clips
+    part: dict[str, Interval] = {}  # of an ablation: the whole system less this one
     int8: Interval | None = None  # AUC of INT8 less that of FP32, of the seeds that were quantized
     spearman: float | None = None  # of the FP32 and INT8 scores: the mean over seeds, of all: over machines too
 
@@ -35,9 +36,10 @@ class System(msgspec.Struct, frozen=True):
     name: str
     kind: str  # of the registry
     title: str
-    settings: Any  # all of them, but the seed: that of the first
-    seeds: list[int]  # that were judged
-    judged: dict[str, Judged]  # machine -> figures, ALL: in total; empty where nothing was scored
+    of: str = ""  # of an ablation: the whole system
+    settings: Any = None  # all of them, but the seed: that of the first
+    seeds: list[int] = []  # that were judged
+    judged: dict[str, Judged] = {}  # machine -> figures, ALL: in total; empty where nothing was scored
     parameters: int = 0
     macs: int = 0  # multiply-accumulates a window
     training_s: float | None = None  # seconds, mean over seeds; None: nothing is trained
@@ -87,8 +89,9 @@ def judge(plan: Plan, done: Done, told: dict[str, str]) -> Results:
     complete = {name: seeds for name, seeds in done.scored.items() if seeds}
     drawn = {name: judge_.judge(_scores(list(seeds.values()))) for name, seeds in complete.items()}
     best = max((n for n in detectors.names() if n in drawn), key=lambda n: float(drawn[n][ALL].values[-1]))
-    names = [*plan.request.systems, *detectors.names()]
+    names = [*plan.configs, *detectors.names()]
     systems = [_system(name, plan, done, drawn, drawn[best], judge_) for name in names]
+    systems = [_with_part(one, drawn, judge_) for one in systems]
     return Results(
         **told,
         request=msgspec.to_builtins(plan.request, enc_hook=str),
@@ -112,7 +115,8 @@ def _system(
     return System(
         name=name,
         kind=registry.DETECTOR if config is None else registry.NETWORK,
-        title=registry.title(name),
+        title=registry.title(plan.ablations.get(name, name)),
+        of=plan.ablations.get(name, ""),
         settings=msgspec.to_builtins(detectors.load(name) if config is None else config),
         seeds=list(seeds),
         judged=_judged(drawn[name], best, list(seeds.values()), judge_) if seeds else {},
@@ -123,6 +127,20 @@ def _system(
         missing=plan.missing.get(name) or next((r.words for r in reasons.values() if not r.failed), ""),
         failed=[*_failures(reasons), *(f"INT8: {one.int8_note}" for one in told if one.int8_note)],
     )
+
+
+def _with_part(system: System, drawn: dict[str, dict[str, Drawn]], judge_: Judge) -> System:
+    """An ablation beside its whole system, over the same resamples."""
+    if system.of not in drawn or not system.judged:
+        return system
+    whole, less = drawn[system.of], drawn[system.name]
+    judged = {
+        machine: msgspec.structs.replace(
+            one, part=dict(zip(judge_.names, (whole[machine] - less[machine]).intervals, strict=True))
+        )
+        for machine, one in system.judged.items()
+    }
+    return msgspec.structs.replace(system, judged=judged)
 
 
 def _failures(reasons: dict[int, Reason]) -> list[str]:

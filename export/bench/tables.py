@@ -27,14 +27,42 @@ def tables(results: Results) -> list[Table]:
         for one in results.machines
     }
     found = [_table(results, ALL, "In total", total)]
-    return found + [_table(results, machine, machine, note) for machine, note in notes.items()]
+    found += [_table(results, machine, machine, note) for machine, note in notes.items()]
+    return found[:1] + _parts(results) + found[1:]
+
+
+def _parts(results: Results) -> list[Table]:
+    """What each part of a system contributes: the whole system and, below it, those with a part off or changed."""
+    ablated = [one for one in results.systems if one.of]
+    if not ablated:
+        return []
+    header = [
+        "system",
+        *results.names,
+        "whole less this, official",
+        *(f"whole less this, {n}" for n in results.names[:-1]),
+    ]
+    rows = []
+    for whole in [one for one in results.systems if any(part.of == one.name for part in ablated)]:
+        for one in [whole, *(part for part in ablated if part.of == whole.name)]:
+            rows.append((one, _part_cells(one, results)))
+    return [Table("What each part contributes", "In total, by switching it off or changing it", header, rows)]
+
+
+def _part_cells(system: System, results: Results) -> list[str]:
+    judged = system.judged.get(ALL)
+    if judged is None:
+        return []
+    names = [OFFICIAL, *results.names[:-1]]
+    less = [difference(judged.part[name]) for name in names] if judged.part else [words.NONE] * len(names)
+    return [*(figure(judged.figures[name]) for name in results.names), *less]
 
 
 def _table(results: Results, machine: str, title: str, note: str) -> Table:
     """Costs, and systems without figures, are in the table of all machines alone."""
     header = ["system", *results.names, f"official less {_best(results).shown}", "INT8 less FP32, AUC"]
     header += ["parameters", "multiply-accumulates", "training"] if machine == ALL else []
-    shown = [one for one in results.systems if one.judged or machine == ALL]
+    shown = [one for one in results.systems if not one.of and (one.judged or machine == ALL)]
     return Table(title, note, header, [(one, _cells(one, machine, results)) for one in shown])
 
 
@@ -79,7 +107,7 @@ def reason(system: System) -> str:
 def findings(results: Results) -> list[str]:
     """Which networks beat the best detector without one, in sentences."""
     best = _best(results)
-    networks = [one for one in results.systems if one.kind == registry.NETWORK and one.judged]
+    networks = [one for one in results.systems if one.kind == registry.NETWORK and one.judged and not one.of]
     verdicts = {one.name: words.verdict(one.judged[ALL].gain[OFFICIAL]) for one in networks}
     told = [
         f"The best detector without a network is {best.shown}, official score "
