@@ -38,7 +38,7 @@ def sound(samples: int, clips: int, seed: int = 0) -> dict[str, torch.Tensor]:
     rows = [hum(samples / features.SAMPLE_RATE, seed=seed + at, pitch=50.0 + 17.0 * at) for at in range(clips)]
     return {
         name: torch.from_numpy(np.stack([features.compute(row[:samples].astype(np.float32), spec) for row in rows]))
-        for name, spec in tranself.INPUTS.items()
+        for name, spec in tranself.Config().inputs().items()
     }
 
 
@@ -213,7 +213,7 @@ def test_logits_have_no_margin_and_no_part_of_the_training():
 def test_silence_gives_finite_outputs():
     config, network = network_of()
     silence = np.zeros(config.window, np.float32)
-    inputs = {n: torch.from_numpy(features.compute(silence, spec))[None] for n, spec in tranself.INPUTS.items()}
+    inputs = {n: torch.from_numpy(features.compute(silence, spec))[None] for n, spec in config.inputs().items()}
     assert all(torch.isfinite(value).all() for value in network(**inputs).values())
     both = {name: array.repeat(4, *[1] * (array.ndim - 1)) for name, array in inputs.items()}
     values = terms(Batch(both, torch.eye(3)[[0, 1, 2, 0]], both))
