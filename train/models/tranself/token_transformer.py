@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train.models.blocks import InvertedResidual, convolution
 from train.models.tranself.attention import Layer
 from train.models.tranself.tokens import TokenFuser, TokenLearner, fold, unfold
 
@@ -28,7 +29,7 @@ class TokenTransformer(nn.Sequential):
         channels = STEM
         for width, blocks, stride, d, depth in PLAN:
             for at in range(blocks):
-                layers.append(InvertedResidual(channels, width, stride if at == 0 else 1))
+                layers.append(InvertedResidual(channels, width, stride if at == 0 else 1, EXPANSION))
                 channels = width
             if depth:
                 layers.append(TokenBlock(channels, d, depth, token_learner, squeeze_excitation))
@@ -45,23 +46,6 @@ class Focus(nn.Sequential):
         height, width = x.shape[2:]
         x = functional.pad(x, (0, width % 2, 0, height % 2))
         return super().forward(functional.pixel_unshuffle(x, 2))
-
-
-class InvertedResidual(nn.Module):
-    """Wider, each channel alone, narrower again (MobileNetV2); a skip where the size stays."""
-
-    def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        hidden = EXPANSION * channels
-        self.skip = stride == 1 and channels == width
-        self.body = nn.Sequential(
-            *convolution(channels, hidden, 1),
-            *convolution(hidden, hidden, 3, stride, groups=hidden),
-            *convolution(hidden, width, 1)[:2],
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) if self.skip else self.body(x)
 
 
 class TokenBlock(nn.Module):
@@ -85,12 +69,3 @@ class TokenBlock(nn.Module):
             patches = self.fuser(patches, self.far(self.learner(patches)))
         far = self.back(fold(patches, *x.shape[2:]))
         return self.both(torch.cat([x, far], dim=1))
-
-
-def convolution(channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution, batch norm, SiLU."""
-    return [
-        nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(width),
-        nn.SiLU(),
-    ]
