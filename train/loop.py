@@ -125,8 +125,10 @@ class Loop(LightningModule):
 def learning_rate(training: Training, epoch: int, batch: int, batches: int) -> float:
     """Of a batch (both counted from 0); the steps that an objective takes on one batch share it."""
     if training.schedule == "cosine":
-        share = (epoch * batches + batch) / (training.epochs * batches)
-        return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
+        done = (epoch * batches + batch) / (training.epochs * batches)
+        share = max(0.0, done - training.hold) / (1.0 - training.hold)
+        fall = 0.5 * (1.0 + math.cos(math.pi * share))
+        return training.learning_rate * (training.floor + (1.0 - training.floor) * fall)
     drops = training.drops if training.schedule == "steps" else []
     return training.learning_rate * 0.1 ** sum(epoch >= round(drop * training.epochs) for drop in drops)
 

@@ -28,7 +28,9 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         0.0  # of adamw, decoupled: what a step of learning rate 1 would take off every weight
     )
     l2: Annotated[float, Meta(ge=0.0)] = 1e-5  # times the sum of the squared weights of every layer, added to the loss
-    schedule: Literal["constant", "cosine", "steps"] = "constant"  # cosine: to 0 at the end
+    schedule: Literal["constant", "cosine", "steps"] = "constant"  # cosine: to `floor` at the end
+    hold: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0  # of cosine: share of the epochs before the rate begins to fall
+    floor: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0  # of cosine: share of the rate that is left at the end
     drops: list[float] = []  # of steps: shares of the epochs, 0 to 1, after which the rate is a tenth of what it was
     seed: Annotated[int, Meta(ge=0)] = 0  # of weights, order, offsets and augmentations
     workers: Annotated[int, Meta(ge=0)] = 1  # processes that compute features; 0: the main one does
