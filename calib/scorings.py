@@ -69,11 +69,12 @@ def check(model: Model) -> None:
 
 
 def _unfit(part: Part, shape: list[int]) -> str:
+    """`shape` of a window: [], [dimensions] or [segments, dimensions]."""
     if isinstance(part, Network):
         return f"wanted one number a window, it has {shape[0]}; choose nearest" if shape else ""
-    if len(shape) != 1:
+    if not shape:
         return "wanted a vector a window, it is one number; choose network"
-    if isinstance(part, Nearest) and part.metric == "cosine" and shape[0] == 1:
+    if isinstance(part, Nearest) and part.metric == "cosine" and shape[-1] == 1:
         return "numbers of one dimension have no angle between them; choose metric: euclidean, or mahalanobis"
     return ""
 

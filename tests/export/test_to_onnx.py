@@ -65,11 +65,13 @@ def test_both_the_outputs_and_the_decisions_must_be_equal():
     assert not msgspec.structs.replace(same, changed=["00.wav"]).equal
 
 
-def test_embeddings_are_compared_at_unit_length_and_scores_relatively():
+def test_embeddings_are_compared_at_unit_length_and_scores_and_logits_relatively():
     ours, theirs = np.array([[3.0, 4.0], [0.6, 0.8]]), np.array([[3.0, 4.0], [0.6, 0.8 + 1e-3]])
-    assert to_onnx.difference(ours, 2 * ours) == pytest.approx(0.0, abs=1e-12)
-    assert to_onnx.difference(ours, theirs) == pytest.approx(0.48e-3, rel=1e-2)  # along the unit vector's normal
-    assert to_onnx.difference(np.array([100.0, 1.0]), np.array([100.0, 1.5])) == pytest.approx(5e-3)
+    assert to_onnx.difference("logits", ours, theirs) == pytest.approx(1e-3 / 4.0)
+    assert to_onnx.difference("embedding", ours, 2 * ours) == pytest.approx(0.0, abs=1e-12)
+    # along the unit vector's normal
+    assert to_onnx.difference("embedding", ours, theirs) == pytest.approx(0.48e-3, rel=1e-2)
+    assert to_onnx.difference("score", np.array([100.0, 1.0]), np.array([100.0, 1.5])) == pytest.approx(5e-3)
 
 
 def test_an_error_while_writing_leaves_nothing(network, clips, tmp_path):
