@@ -24,8 +24,16 @@ class ArcFace(nn.Module):
 
     def logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """[B, D], [B, C] -> [B, C]: scale * cos(angle + margin) where the label is 1, scale * cos(angle) elsewhere."""
-        cosines = functional.normalize(embeddings, dim=1) @ functional.normalize(self.directions, dim=1).T
+        cosines = self.cosines(embeddings)
         return self.scale * torch.lerp(cosines, with_margin(cosines, self.margin), labels)
+
+    def without_margin(self, embeddings: Tensor) -> Tensor:
+        """[B, D] -> [B, C]: scale * cos(angle), what a test takes."""
+        return self.scale * self.cosines(embeddings)
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """[B, D] -> [B, C] of the angles to every direction."""
+        return functional.normalize(embeddings, dim=1) @ functional.normalize(self.directions, dim=1).T
 
 
 def with_margin(cosines: Tensor, margin: float) -> Tensor:

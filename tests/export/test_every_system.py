@@ -45,7 +45,7 @@ def packed(request, recordings, tmp_path_factory):
     """(system, its model folder, its bundle)."""
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     chosen = config.load_yaml(ROOT / "train" / "configs" / f"{name}.yaml", dict)
-    sets = [*SMALL, *(["crop_frames=16"] if chosen.get("crop_frames") else [])]
+    sets = [*SMALL, *[f"{name}=16" for name in ("crop_frames", "segment_frames") if chosen.get(name)]]
     changes = [word for change in sets for word in ("--set", change)]
     data = ["--data", str(recordings)]
     yaml = str(ROOT / "train" / "configs" / f"{name}.yaml")

@@ -16,6 +16,8 @@ PAPERS = {
     "autoencoder_mahalanobis": (0.268, None, None),
     "featex": (2.56, 0.46, None),
     "featex_mel": (2.56, 0.46, None),
+    "mobilenetv2": (0.740, 0.487, None),
+    "stgram_mfn": (1.345, 0.785, None),
     "tfap": (1.55, 6.6, None),
     "tfap_edge": (1.55, None, 0.8),
     "tranself": (5.4, None, 1.6),
@@ -52,7 +54,8 @@ def first_loss(name: str, recordings, seed: int) -> float:
         changes.append("crop_frames=16")
     config = registry.load(name, changes)
     system, clips = SYSTEMS[system_of(config)], training_clips(recordings)
-    clips = data.usable([c for c in clips if not config.one_machine_type or c.machine_type == "fan"], config)
+    own = [clip for clip in clips if clip.machine_type == "fan"]
+    clips = data.usable(own if config.one_machine_type and not config.missing(own) else clips, config)
     classes = data.classes_of(clips, config.class_by)
     torch.manual_seed(seed)
     network = system.Network(config, shapes(config), len(data.merged(classes, config)))

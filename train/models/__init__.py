@@ -9,6 +9,13 @@ Objective  base.Objective(config, network, classes): steps(network, batch) -> lo
 
 from types import ModuleType
 
-from train.models import autoencoder, featex, tfap, tranself
+from train.models import autoencoder, featex, mobilenetv2, stgram_mfn, tfap, tranself
 
-SYSTEMS: dict[str, ModuleType] = {"autoencoder": autoencoder, "featex": featex, "tfap": tfap, "tranself": tranself}
+SYSTEMS: dict[str, ModuleType] = {
+    "autoencoder": autoencoder,
+    "featex": featex,
+    "mobilenetv2": mobilenetv2,
+    "stgram_mfn": stgram_mfn,
+    "tfap": tfap,
+    "tranself": tranself,
+}
