@@ -69,3 +69,17 @@ def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.
     """[B, C] each -> mean of -alpha sum_c y_c (1 - p_c)^gamma ln p_c (Lin et al., ICCV 2017)."""
     log = torch.log_softmax(logits, dim=1)
     return -alpha * (labels * (1.0 - log.exp()) ** gamma * log).sum(dim=1).mean()
+
+
+def batch_hard(embeddings: Tensor, labels: Tensor, margin: float | None) -> Tensor:
+    """[B, D], [B] numbers -> mean over anchors of [margin + farthest of its class - nearest of another]_+.
+
+    Euclidean distances; without a margin softplus takes the place of the hinge (Hermans et al. 2017, eq. 5 and section
+    3.2). Clips without another of their class, or of another class, are no anchors; 0 where there are none.
+    """
+    distances = torch.cdist(embeddings.float(), embeddings.float(), compute_mode="donot_use_mm_for_euclid_dist")
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    gaps = distances.masked_fill(~same, -torch.inf).amax(1) - distances.masked_fill(same, torch.inf).amin(1)
+    gaps = gaps[(same.sum(dim=1) > 1) & ~same.all(dim=1)]
+    losses = functional.softplus(gaps) if margin is None else (margin + gaps).clamp_min(0.0)
+    return losses.sum() / max(1, len(losses))

@@ -19,6 +19,7 @@ from train import evaluate, run
 FRAMES = 24  # 0.8 s
 SMALL = ["window_frames=24", "hop_frames=8", "training.batch=8", "training.workers=0", "training.epochs=1"]
 TWINS = {"featex", "tfap", "tranself"}  # their graphs are those of featex_mel, tfap_edge, tranself_one_condition
+OWN = {"tdnn_edge": ["clips_per_class=4"]}  # settings without which a batch of 8 clips is refused
 SYSTEMS = [
     pytest.param(file.stem, marks=[pytest.mark.verify] if file.stem in TWINS else [])
     for file in sorted((ROOT / "train" / "configs").glob("*.yaml"))
@@ -45,7 +46,7 @@ def packed(request, recordings, tmp_path_factory):
     """(system, its model folder, its bundle)."""
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     chosen = config.load_yaml(ROOT / "train" / "configs" / f"{name}.yaml", dict)
-    sets = [*SMALL, *[f"{name}=16" for name in ("crop_frames", "segment_frames") if chosen.get(name)]]
+    sets = [*SMALL, *[f"{key}=16" for key in ("crop_frames", "segment_frames") if chosen.get(key)], *OWN.get(name, [])]
     changes = [word for change in sets for word in ("--set", change)]
     data = ["--data", str(recordings)]
     yaml = str(ROOT / "train" / "configs" / f"{name}.yaml")

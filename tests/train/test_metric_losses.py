@@ -1,4 +1,4 @@
-"""ArcFace, CORAL, Poly-1 and the focal loss against their definitions."""
+"""ArcFace, CORAL, Poly-1, the focal loss and batch-hard triplets against their definitions."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from train.metric_losses import ArcFace, coral, covariance, cross_entropy, focal, poly, with_margin
+from train.metric_losses import ArcFace, batch_hard, coral, covariance, cross_entropy, focal, poly, with_margin
 
 MARGIN = 0.7  # rad
 
@@ -100,3 +100,39 @@ def test_a_certain_and_true_classifier_has_no_loss_and_extreme_logits_a_finite_o
     logits = (-1e4 * labels).requires_grad_()
     loss(logits, labels).backward()
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+# On a line: 0 and 3 of the first class, 4 and 10 of the second; the rest is counted by hand.
+LINE, TWO = torch.tensor([[0.0], [3.0], [4.0], [10.0]]), torch.tensor([0, 0, 1, 1])
+GAPS = [3 - 4, 3 - 1, 6 - 1, 6 - 7]  # farthest of the own class less nearest of the other
+
+
+def test_a_batch_hard_triplet_is_the_farthest_of_the_class_and_the_nearest_of_another():
+    hinges = [max(0.0, 0.3 + gap) for gap in GAPS]
+    assert float(batch_hard(LINE, TWO, 0.3)) == pytest.approx(sum(hinges) / 4, rel=1e-6)  # float32
+    soft = [math.log1p(math.exp(gap)) for gap in GAPS]
+    assert float(batch_hard(LINE, TWO, None)) == pytest.approx(sum(soft) / 4, rel=1e-6)
+
+
+def test_distances_of_triplets_are_euclidean_in_all_dimensions():
+    rows = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 12.0], [5.0, 12.0]])
+    gaps = [5 - 12, 5 - math.hypot(2, 8), 5 - math.hypot(3, 8), 5 - math.hypot(2, 8)]
+    expected = sum(max(0.0, 9.0 + gap) for gap in gaps) / 4
+    assert float(batch_hard(rows, TWO, 9.0)) == pytest.approx(expected, rel=1e-6)  # float32
+
+
+def test_a_clip_alone_in_its_class_is_another_and_no_anchor():
+    with_one = batch_hard(torch.cat([LINE, torch.tensor([[3.5]])]), torch.tensor([0, 0, 1, 1, 2]), 0.3)
+    gaps = [3 - 3.5, 3 - 0.5, 6 - 0.5, 6 - 6.5]
+    assert float(with_one) == pytest.approx(sum(max(0.0, 0.3 + gap) for gap in gaps) / 4, rel=1e-6)  # float32
+    assert float(batch_hard(LINE, torch.zeros(4), 0.3)) == 0.0  # one class: nothing to be far from
+    assert float(batch_hard(LINE, torch.arange(4), 0.3)) == 0.0
+
+
+@pytest.mark.parametrize("margin", [0.3, None])
+def test_embeddings_that_are_equal_have_a_finite_gradient(margin):
+    rows = torch.ones(4, 8, requires_grad=True)
+    loss = batch_hard(rows, TWO, margin)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0.3 if margin else math.log(2.0))
+    assert rows.grad is not None and torch.isfinite(rows.grad).all()

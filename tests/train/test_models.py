@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edge_runtime import features
 from edge_runtime.scoring import Network
+from train.data import merged
 from train.models import SYSTEMS, autoencoder, featex
 from train.models.base import Batch, Config, SoundClass
 from train.models.blocks import SqueezeExcitation, same_padding
@@ -27,7 +28,7 @@ def config(request) -> Config:
 
 def network_of(config: Config) -> Any:
     torch.manual_seed(0)
-    return SYSTEMS[system_of(config)].Network(config, shapes(config), len(CLASSES)).eval()
+    return SYSTEMS[system_of(config)].Network(config, shapes(config), len(merged(CLASSES, config))).eval()
 
 
 def sound_inputs(config: Config, batch: int) -> dict[str, torch.Tensor]:

@@ -9,13 +9,14 @@ Objective  base.Objective(config, network, classes): steps(network, batch) -> lo
 
 from types import ModuleType
 
-from train.models import autoencoder, featex, mobilenetv2, stgram_mfn, tfap, tranself
+from train.models import autoencoder, featex, mobilenetv2, stgram_mfn, tdnn, tfap, tranself
 
 SYSTEMS: dict[str, ModuleType] = {
     "autoencoder": autoencoder,
     "featex": featex,
     "mobilenetv2": mobilenetv2,
     "stgram_mfn": stgram_mfn,
+    "tdnn": tdnn,
     "tfap": tfap,
     "tranself": tranself,
 }
