@@ -97,3 +97,20 @@ def packed(model_folder: Path, tmp_path: Path) -> Path:
     write_golden(model_folder)
     bundle.write_bundle(model_folder, tmp_path / "bundle")
     return tmp_path / "bundle"
+
+
+# A wav2vec 2.0 that tests can wait for: 320 samples a step, as all have.
+TINY_WAV2VEC = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
+
+def save_wav2vec(folder: Path, **changes) -> Path:
+    """Random weights, as `save_pretrained` writes them."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config(**{**TINY_WAV2VEC, **changes})).save_pretrained(folder)
+    return folder

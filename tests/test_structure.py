@@ -19,6 +19,8 @@ HOMES = {
     "onnx": ["export/"],
     "torch": ["train/", "export/to_onnx.py"],
     "lightning": ["train/"],
+    "transformers": ["train/models/tdnn/weights.py"],
+    "huggingface_hub": ["train/models/tdnn/weights.py"],
     "scipy": ["calib/", "train/", "export/"],
     "sklearn": ["calib/", "train/", "export/"],
     "matplotlib": ["export/"],

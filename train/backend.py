@@ -42,14 +42,13 @@ def measured(network: nn.Module, model: Model) -> Model:
     Parameters are what is learned: no statistics, no covariances.
     """
     training = network.training
-    with FlopCounterMode(display=False) as counter:
-        outputs = TorchBackend(network.eval(), model).run(
-            {name: tensor.numpy() for name, tensor in zeros(model, 1).items()}
-        )
+    device = next((weights.device for weights in network.parameters()), torch.device("cpu"))  # meta: shapes alone
+    with FlopCounterMode(display=False) as counter, torch.inference_mode(), device:
+        outputs = network.eval()(**zeros(model, 1))
     network.train(training)
     return msgspec.structs.replace(
         model,
-        outputs={name: list(array.shape[1:]) for name, array in outputs.items()},
+        outputs={name: list(tensor.shape[1:]) for name, tensor in outputs.items()},
         parameters=sum(weights.numel() for weights in network.parameters()),
         macs=counter.get_total_flops() // 2,
     )

@@ -48,7 +48,8 @@ def lacking(chosen: Config, clips: Sequence[Clip]) -> str:
 
 def workable(clips: Sequence[Clip]) -> list[str]:
     """The systems of train/configs that these normal training clips allow."""
-    return [file.stem for file in sorted(CONFIGS.glob("*.yaml")) if not lacking(settings.load(file), clips)]
+    systems = {file.stem: settings.load(file) for file in sorted(CONFIGS.glob("*.yaml"))}
+    return [name for name, chosen in systems.items() if not lacking(chosen, clips) and not chosen.unavailable()]
 
 
 def same_settings(checkpoint: Path, stored: Any, file: Path, chosen: Config) -> None:

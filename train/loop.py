@@ -56,6 +56,7 @@ class Loop(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed((self.training_config.seed << 20) + self.current_epoch)
+        self.objective.begin(self.network, self.current_epoch)
 
     def training_step(self, batch: Batch, at: int) -> Tensor:
         optimizer = self.optimizers()

@@ -139,9 +139,17 @@ def describe(
     return msgspec.structs.replace(model, classes=machines)
 
 
+def untrained(name: str, chosen: Config, classes: int) -> bundle.Model:
+    """What a network takes, gives and costs, from shapes alone: a hundred million weights need no time and no room."""
+    with torch.device("meta"):
+        network = SYSTEMS[settings.system_of(chosen)].Network(chosen, shapes(chosen), classes)
+    return describe(name, chosen, network, [])
+
+
 def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin: Origin, resume: bool = False) -> None:
     """Train on those of the clips that the system uses, into a run folder; with `resume`, go on where it stopped."""
     checks.trainable(name, chosen, clips, origin.data)
+    chosen = chosen.resolved()
     clips = data.usable(clips, chosen)
     origin = msgspec.structs.replace(origin, clips=len(clips), seconds=None)
     torch.manual_seed(chosen.training.seed)
@@ -154,6 +162,8 @@ def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin
     model = describe(name, chosen, network, clips, classes)  # before anything is written: it may refuse
     batches, every_clip = data.loaders(clips, classes, chosen)
     checkpoint = folder / loop.CHECKPOINT
+    if not checkpoint.exists():
+        objective.start(network)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     settings.save(folder / CONFIG, chosen)
     config.save_json(folder / CLASSES, classes)

@@ -143,6 +143,8 @@ def _missing(name: str, config: Config, train: list[Clip], root: Path, found: Tr
             own, clips = _for_type(config, machine_type), _heard(train, machine_type, config)
             if lack := checks.lacking(own, clips):
                 return f"needs {lack}"
+            if lack := own.unavailable():
+                return lack
             checks.trainable(name, own, clips, str(root))
         registry.model(name, config, classes=2)
     except AuscultError as error:

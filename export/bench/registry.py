@@ -10,7 +10,6 @@ from calib import detectors
 from edge_runtime.bundle import Model
 from edge_runtime.errors import ConfigError
 from train import settings
-from train.models import SYSTEMS
 from train.models.base import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "train" / "configs"
@@ -77,16 +76,18 @@ def split(change: str) -> tuple[str, str]:
 
 def model(name: str, config: Config, classes: int) -> Model:
     """A system's untrained network: what it takes, gives and costs."""
-    from train.run import describe, shapes  # late: its libraries take seconds
+    from train.run import untrained  # late: its libraries take seconds
 
-    network = SYSTEMS[settings.system_of(config)].Network(config, shapes(config), classes)
-    return describe(name, config, network, [])
+    return untrained(name, config, classes)
 
 
 def listing() -> list[Listed]:
     """Every system and every detector, with its cost at its default settings."""
     found = []
     for name in systems():
-        cost = model(name, load(name, ()), CLASSES)
-        found.append(Listed(name, NETWORK, title(name), cost.parameters, cost.macs, 2 * cost.macs))
+        try:
+            cost = model(name, load(name, ()), CLASSES)
+            found.append(Listed(name, NETWORK, title(name), cost.parameters, cost.macs, 2 * cost.macs))
+        except ConfigError as error:  # of a package that is an extra
+            found.append(Listed(name, NETWORK, f"{title(name)} ({error})", 0, 0, 0))
     return found + [Listed(name, DETECTOR, title(name), 0, 0, 0) for name in detectors.names()]

@@ -13,13 +13,14 @@ from edge_runtime import __main__ as edge
 from edge_runtime import bundle, config
 from edge_runtime.cli import run_command
 from export import lint, pack, qdq, quantize, to_onnx
-from tests.conftest import ROOT, hum, write_wav
+from tests.conftest import ROOT, hum, save_wav2vec, write_wav
 from train import evaluate, run
 
 FRAMES = 24  # 0.8 s
 SMALL = ["window_frames=24", "hop_frames=8", "training.batch=8", "training.workers=0", "training.epochs=1"]
 TWINS = {"featex", "tfap", "tranself"}  # their graphs are those of featex_mel, tfap_edge, tranself_one_condition
-OWN = {"tdnn_edge": ["clips_per_class=4"]}  # settings without which a batch of 8 clips is refused
+# Settings without which a batch of 8 clips, or a single epoch, is refused.
+OWN = {"tdnn": ["clips_per_class=4", "wav2vec.epochs=0"], "tdnn_edge": ["clips_per_class=4"]}
 SYSTEMS = [
     pytest.param(file.stem, marks=[pytest.mark.verify] if file.stem in TWINS else [])
     for file in sorted((ROOT / "train" / "configs").glob("*.yaml"))
@@ -46,7 +47,10 @@ def packed(request, recordings, tmp_path_factory):
     """(system, its model folder, its bundle)."""
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     chosen = config.load_yaml(ROOT / "train" / "configs" / f"{name}.yaml", dict)
-    sets = [*SMALL, *[f"{key}=16" for key in ("crop_frames", "segment_frames") if chosen.get(key)], *OWN.get(name, [])]
+    own = [f"{key}=16" for key in ("crop_frames", "segment_frames") if chosen.get(key)] + OWN.get(name, [])
+    if chosen.get("wav2vec"):
+        own.append(f"wav2vec.weights={save_wav2vec(folder / 'wav2vec')}")
+    sets = [*SMALL, *own]
     changes = [word for change in sets for word in ("--set", change)]
     data = ["--data", str(recordings)]
     yaml = str(ROOT / "train" / "configs" / f"{name}.yaml")

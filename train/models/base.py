@@ -81,6 +81,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """What the network takes: name -> spec."""
         raise NotImplementedError
 
+    def resolved(self) -> "Config":
+        """The settings with what pretrained weights say of themselves, when a training begins; may download them."""
+        return self
+
+    def unavailable(self) -> str:
+        """Why a training cannot begin on this computer whatever the clips, in words; empty where nothing. Fast."""
+        return ""
+
     def for_type(self, machine_type: str) -> "Config":
         """The settings of a network that knows one machine type alone; most need not know which."""
         return self
@@ -134,6 +142,9 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def steps(self, network: nn.Module, batch: Batch) -> Iterator[Tensor]:
         """The losses of a batch, often one: after each the weights take a step, and then the next is computed."""
+
+    def start(self, network: nn.Module) -> None:
+        """Before a training that goes on from no checkpoint: take weights from elsewhere. Most systems need nothing."""
 
     def begin(self, network: nn.Module, epoch: int) -> None:
         """Before an epoch, counted from 0: what is trained in it may depend on it. Most systems need nothing."""

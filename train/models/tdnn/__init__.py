@@ -1,4 +1,4 @@
-"""Paper 2: log-mel, a learned spectrogram and speech latents of one machine type under a TDNN (Wang et al., APSIPA 2022).
+"""Paper 2: log-mel, a learned spectrogram and speech latents under a TDNN (Wang et al., APSIPA 2022).
 
     log_mel [B, frames, 128] dB    each band normalised
     waveform [B, samples]          TgramNet; wav2vec 2.0, its latents brought to 128 maps and to the same frames
@@ -8,7 +8,10 @@
 
 Trained with the cross-entropy of the sections, batch-hard triplets of embeddings and the cross-entropy of attribute
 classes by a second linear layer, which is left behind. An attribute class is a section with its attributes; the domain
-has no part in it, as the paper counts attributes alone.
+has no part in it, as the paper counts attributes alone. One machine type a network.
+
+What wav2vec 2.0 is fine-tuned on is not said in the paper. Here, in the first epochs, a linear layer tells the sections
+from its projected latents' mean over time, and nothing else is trained; then it is frozen, and all the rest is trained.
 """
 
 from train.models.tdnn.config import Config

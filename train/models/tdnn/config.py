@@ -2,20 +2,36 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from calib.clips import Clip
 from edge_runtime.features import LogMel, Spec, Waveform
 from train.draws import EveryClip, PerClass, Sampling
 from train.models import base
+from train.models.tdnn import weights
+
+
+class Wav2Vec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pretrained wav2vec 2.0, fine-tuned and then frozen."""
+
+    weights: str  # a folder, or a name of the Hugging Face hub: facebook/wav2vec2-base
+    latents: Literal["encoder", "context"] = "context"  # of the convolutions (512 maps), of the transformer (768)
+    epochs: Annotated[int, Meta(ge=0)] = 5  # of fine-tuning, the first of training.epochs
+    architecture: dict[str, Any] = {}  # what differs from wav2vec2-base; none: filled in when a training begins
+
+    def __post_init__(self) -> None:
+        if strange := sorted(set(self.architecture) - weights.SHAPE):
+            raise ValueError(f"architecture: no {strange[0]}; there is {', '.join(sorted(weights.SHAPE))}")
 
 
 class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="system", tag="tdnn"):
     """The system's own settings."""
 
     tgram: bool = True  # a spectrogram that is learned from the waveform
+    wav2vec: Wav2Vec | None = None  # speech latents
     attributes: bool = True  # the loss over attribute classes
     triplet: bool = True  # the loss over distances, from batches of P sections x K clips
     margin: Annotated[float, Meta(gt=0.0)] | None = 0.3  # of the triplets, a distance; None: softplus
@@ -32,9 +48,25 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
                 f"training.batch {batch} does not hold two sections or more of clips_per_class {each}: "
                 f"give a multiple of {each} from {2 * each} on, or triplet: false"
             )
+        if self.wav2vec is not None and self.wav2vec.epochs >= self.training.epochs:
+            raise ValueError(
+                f"wav2vec.epochs {self.wav2vec.epochs} of training.epochs {self.training.epochs}: "
+                "none is left for the rest; give fewer"
+            )
 
     def inputs(self) -> dict[str, Spec]:
-        return {"log_mel": LogMel(), "waveform": Waveform()} if self.tgram else {"log_mel": LogMel()}
+        heard = self.tgram or self.wav2vec is not None
+        return {"log_mel": LogMel(), "waveform": Waveform()} if heard else {"log_mel": LogMel()}
+
+    def resolved(self) -> "Config":
+        if self.wav2vec is None or self.wav2vec.architecture:
+            return self
+        place = weights.folder(self.wav2vec.weights, download=True)
+        found = msgspec.structs.replace(self.wav2vec, architecture=weights.architecture(place))
+        return msgspec.structs.replace(self, wav2vec=found)
+
+    def unavailable(self) -> str:
+        return "" if self.wav2vec is None else weights.absent(self.wav2vec.weights)
 
     def sampling(self, clips: Sequence[Clip]) -> Sampling:
         if not self.triplet:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.models.tdnn.config import Config
+from train.models.tdnn.wav2vec import Branch
 from train.models.tgramnet import TgramNet
 
 # Kernel, frames between its taps, and width of each layer: an x-vector's (Snyder et al., ICASSP 2018).
@@ -38,7 +39,8 @@ class Network(nn.Module):
         frames, bands = shapes["log_mel"]
         self.norm = nn.BatchNorm1d(bands, affine=False, momentum=None)  # mean and deviation of the whole training
         self.tgram = TgramNet(frames) if config.tgram else None
-        self.frames = Frames(bands * (1 + config.tgram))
+        self.wav2vec = None if config.wav2vec is None else Branch(config.wav2vec, shapes["waveform"][0], bands, frames)
+        self.frames = Frames(bands * (1 + config.tgram + (config.wav2vec is not None)))
         self.embed = nn.Linear(2 * LAYERS[-1][2], WIDTH)
         self.classify = nn.Sequential(
             nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(),
@@ -50,6 +52,8 @@ class Network(nn.Module):
         maps = [self.norm(log_mel.transpose(1, 2))]
         if self.tgram is not None:
             maps.append(self.tgram(waveform))
+        if self.wav2vec is not None:
+            maps.append(self.wav2vec(waveform))
         embedding = self.embed(statistics(self.frames(torch.cat(maps, dim=1))))
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
