@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edge_runtime.cli import run_command
-from tests.conftest import ROOT, hum, write_wav
+from tests.conftest import ROOT, hum, save_wav2vec, write_wav
 from train import run
 from train.models import SYSTEMS
 
@@ -64,3 +64,28 @@ def error(capsys, main, *argv: object) -> str:
 
 def tiny(system: str, **changes) -> run.Config:
     return SYSTEMS[system].Config(window_frames=FRAMES, hop_frames=4, **changes)
+
+
+@pytest.fixture(scope="session")
+def sections(tmp_path_factory) -> Path:
+    """Two sections of one type under two speeds: 4 training clips each, and a test clip of either label."""
+    root: Path = tmp_path_factory.mktemp("sections")
+    for section, pitch in (("00", 60.0), ("01", 95.0)):
+        for at in range(6):
+            part, label = ("train" if at < 4 else "test"), ("anomaly" if at == 5 else "normal")
+            name = f"section_{section}_source_{part}_{label}_{at:04d}_spd_{at % 2}.wav"
+            write_wav(root / "dev_data" / "fan" / part / name, hum(0.85, seed=at, pitch=pitch))
+    return root
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """Of a small wav2vec 2.0 with random weights."""
+    return save_wav2vec(tmp_path_factory.mktemp("wav2vec"))
+
+
+def wav2vec_words(data: Path, out: Path, *changes: str) -> list[str]:
+    """Options of a short training of paper 2, wav2vec 2.0 alone in the first epoch."""
+    small = ["window_frames=24", "hop_frames=4", "training.batch=4", "clips_per_class=2", "training.workers=0"]
+    sets = [word for change in (*small, "wav2vec.epochs=1", *changes) for word in ("--set", change)]
+    return ["--data", str(data), "--out", str(out), *sets]

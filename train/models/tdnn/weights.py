@@ -85,11 +85,13 @@ def pretrained(weights: str) -> Any:
     transformers.logging.disable_progress_bar()
     kind: Any = transformers.Wav2Vec2Model
     try:
-        model, told = kind.from_pretrained(place, local_files_only=True, output_loading_info=True, **FORM)
+        model, told = kind.from_pretrained(
+            place, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True, **FORM
+        )
     except Exception as error:
         raise ConfigError(f"wav2vec.weights {weights}: cannot be read ({_first_line(error)}); get it again") from None
-    if lack := sorted(told["missing_keys"]):
-        raise ConfigError(f"wav2vec.weights {weights}: no weights of {lack[0]}; get it again")
+    if lack := sorted(told["missing_keys"]) or sorted(name for name, *_ in told["mismatched_keys"]):
+        raise ConfigError(f"wav2vec.weights {weights}: no weights of {lack[0]} as {CONFIG} tells; get it again")
     return _plain(model)
 
 
