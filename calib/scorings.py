@@ -1,5 +1,6 @@
 """What may be scored, and how: a model's outputs, its poolings and its scoring have to fit one another."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def check(model: Model) -> None:
 def _unfit(part: Part, shape: list[int]) -> str:
     """`shape` of a window: [], [dimensions] or [segments, dimensions]."""
     if isinstance(part, Network):
-        return f"wanted one number a window, it has {shape[0]}; choose nearest" if shape else ""
+        return f"wanted one number a window, it has {math.prod(shape)}; choose nearest" if shape else ""
     if not shape:
         return "wanted a vector a window, it is one number; choose network"
     if isinstance(part, Nearest) and part.metric == "cosine" and shape[-1] == 1:

@@ -69,16 +69,16 @@ class Batches(Dataset[Batch]):
         rng = np.random.default_rng(seed)
         labels = self._labels[places]
         if isinstance(self._source, Frames):
-            return _batch(self._source.windows(places, self._starts(places, rng), self._window), labels)
+            return _batch(places, self._source.windows(places, self._starts(places, rng), self._window), labels)
         sound = self._cut(self._source, places, rng)
         if not self._training:
-            return _batch(self._compute(sound), labels)
+            return _batch(places, self._compute(sound), labels)
         sound, labels = augment.mixup(sound, labels, self._mixup, rng)
         if self._pairs is None:
-            return _batch(self._compute(sound), labels)
+            return _batch(places, self._compute(sound), labels)
         other = self._cut(self._source, self._pairs.draw(places, rng), rng)
         sound, other = (np.stack([augment_sound.augment(row, rng) for row in rows]) for rows in (sound, other))
-        return _batch(self._compute(sound), labels, self._compute(other))
+        return _batch(places, self._compute(sound), labels, self._compute(other))
 
     def _starts(self, places: Sequence[int], rng: np.random.Generator) -> list[int]:
         """The first sample of each clip's window."""
@@ -139,8 +139,9 @@ def _source(clips: Sequence[Clip], inputs: Mapping[str, Spec], config: Config) -
     return Sounds(clips, window, config.training.cache_mb * MIB)
 
 
-def _batch(inputs: Inputs, labels: Floats, pair: Inputs | None = None) -> Batch:
-    return Batch(_tensors(inputs), torch.from_numpy(labels), None if pair is None else _tensors(pair))
+def _batch(places: Sequence[int], inputs: Inputs, labels: Floats, pair: Inputs | None = None) -> Batch:
+    others = None if pair is None else _tensors(pair)
+    return Batch(_tensors(inputs), torch.from_numpy(labels), others, torch.tensor(places))
 
 
 def _tensors(inputs: Inputs) -> dict[str, Tensor]:

@@ -74,12 +74,17 @@ def _halves(sampling: HalfAndHalf, batch: int) -> int:
 
 
 def _half_and_half(sampling: HalfAndHalf, count: int, batch: int, rng: np.random.Generator) -> Iterator[Places]:
-    """The smaller kind begins anew as often as it takes."""
+    """The smaller kind begins anew as often as it takes.
+
+    The others stand amid those of the kind, so that a clip and its mirror image, which mixup makes one sound of, are of
+    one kind (all but one of them where half a batch is an odd number).
+    """
     kind = np.asarray(sampling.kind, bool)
     sides = [_endless(np.flatnonzero(side), rng) for side in (kind, ~kind)]
     half = max(1, batch // 2)
     for _ in range(count):
-        yield np.array([next(side) for side in sides for _ in range(half)], np.intp)
+        own, others = ([next(side) for _ in range(half)] for side in sides)
+        yield np.array([*own[: half // 2], *others, *own[half // 2 :]], np.intp)
 
 
 def _of_classes(sampling: PerClass, batch: int) -> int:

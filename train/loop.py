@@ -95,6 +95,8 @@ class Loop(LightningModule):
         groups = _groups(self._weights(), rest, 2.0 * training.l2)
         if training.optimiser == "sgd":
             return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum)
+        if training.optimiser == "adamax":
+            return torch.optim.Adamax(groups, lr=training.learning_rate)
         return torch.optim.Adam(groups, lr=training.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

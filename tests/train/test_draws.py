@@ -20,6 +20,12 @@ def test_half_of_every_batch_is_of_one_kind_and_the_larger_kind_is_heard_once():
     assert sorted(place for places in found for place in places if not kind[place]) == list(range(5, 17))
 
 
+def test_a_clip_and_its_mirror_image_are_of_one_kind():
+    kind = [True] * 9 + [False] * 20
+    for places in epoch(Draws(29, 8, 0, True, HalfAndHalf(kind))):
+        assert [kind[place] for place in places] == [kind[place] for place in places[::-1]]
+
+
 def test_every_batch_holds_as_many_classes_as_it_has_room_for_with_as_many_clips_each():
     classes = [0] * 40 + [1] * 20 + [2] * 12
     found = epoch(Draws(72, 8, 0, True, PerClass(classes, 4)))

@@ -21,7 +21,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     epochs: Annotated[int, Meta(ge=1)] = 10
     batch: Annotated[int, Meta(ge=2)] = 64  # clips
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    optimiser: Literal["adam", "adamax", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Meta(gt=0.0, le=1e38)] = 1e-3  # at the start
     momentum: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9  # of sgd
     weight_decay: Annotated[float, Meta(ge=0.0)] = (
@@ -105,6 +105,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Probability that a clip's waveform is mixed with another's."""
         return 0.0
 
+    def optimiser_of(self, parameter: str) -> str:
+        """Which optimiser trains a parameter, by its name: "network.stem.weight", "objective.head.centres"."""
+        return self.training.optimiser
+
     def pairs(self) -> bool:
         """Whether every clip comes with another of its machine under other conditions, both augmented."""
         return False
@@ -134,6 +138,7 @@ class Batch(NamedTuple):
     inputs: dict[str, Tensor]  # by name, [B, ...] float32
     labels: Tensor  # [B, classes], each row sums to 1
     pair: dict[str, Tensor] | None = None  # inputs of each clip's pair, where the config asks for pairs
+    clips: Tensor | None = None  # [B] number of each row's clip among those of the training
 
 
 class Objective(nn.Module, ABC):
