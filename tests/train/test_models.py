@@ -23,7 +23,8 @@ CLASSES = [SoundClass("fan", "section_00", "", domain) for domain in ("source", 
 
 @pytest.fixture(params=sorted(SYSTEMS))
 def config(request) -> Config:
-    return SYSTEMS[request.param].Config(window_frames=FRAMES)
+    short = {"segment_frames": 16} if request.param == "oevae" else {}
+    return SYSTEMS[request.param].Config(window_frames=FRAMES, **short)
 
 
 def network_of(config: Config) -> Any:

@@ -9,12 +9,13 @@ Objective  base.Objective(config, network, classes): steps(network, batch) -> lo
 
 from types import ModuleType
 
-from train.models import autoencoder, featex, mobilenetv2, stgram_mfn, tdnn, tfap, tranself
+from train.models import autoencoder, featex, mobilenetv2, oevae, stgram_mfn, tdnn, tfap, tranself
 
 SYSTEMS: dict[str, ModuleType] = {
     "autoencoder": autoencoder,
     "featex": featex,
     "mobilenetv2": mobilenetv2,
+    "oevae": oevae,
     "stgram_mfn": stgram_mfn,
     "tdnn": tdnn,
     "tfap": tfap,
