@@ -20,10 +20,10 @@ PAPERS = {
     "featex": (2.56, 0.46, None),
     "featex_mel": (2.56, 0.46, None),
     "mobilenetv2": (0.740, 0.487, None),
+    "oevae": (14.84, 8.69, None),  # ResNet-18 11.17, its encoder 0.15 and three branches 3.53; 7.86 and 0.83 G
     "stgram_mfn": (1.345, 0.785, None),
     "tdnn": (100.0, None, None),  # wav2vec2-base is 94.4 of them
     "tdnn_edge": (5.35, 1.1, None),
-    "oevae": (14.84, 8.69, None),  # ResNet-18 11.17, its encoder 0.15 and three branches 3.53; 7.86 and 0.83 G
     "tfap": (1.55, 6.6, None),
     "tfap_edge": (1.55, None, 0.8),
     "tranself": (5.4, None, 1.6),
