@@ -117,11 +117,11 @@ def test_the_loss_moves_the_true_angle_by_the_margin():
     angles = (network(**inputs)["logits"].double() / 10.0).acos()
     moved = 10.0 * (angles + 0.3 * labels).cos()
     # float32 cosines, times 10
-    assert float(loss) == pytest.approx(float(functional.cross_entropy(moved, labels.double())), rel=1e-4)
+    assert loss.item() == pytest.approx(functional.cross_entropy(moved, labels.double()).item(), rel=1e-4)
     free, network = network_of(margin=0.0, scale=10.0)
     (without,) = stgram_mfn.Objective(free, network, CLASSES).steps(network, Batch(inputs, labels))
-    assert float(without) == pytest.approx(float(functional.cross_entropy(network(**inputs)["logits"], labels)))
-    assert float(without) < float(loss)
+    assert without.item() == pytest.approx(functional.cross_entropy(network(**inputs)["logits"], labels).item())
+    assert without.item() < loss.item()
 
 
 def test_without_arcface_a_linear_classifier_has_its_own_logits():
@@ -131,7 +131,7 @@ def test_without_arcface_a_linear_classifier_has_its_own_logits():
     assert network.linear is not None and network.classifier is None
     torch.testing.assert_close(outputs["logits"], network.linear(outputs["embedding"]))
     (loss,) = stgram_mfn.Objective(config, network, CLASSES).steps(network, Batch(inputs, labels))
-    assert float(loss) == pytest.approx(float(functional.cross_entropy(outputs["logits"], labels)))
+    assert loss.item() == pytest.approx(functional.cross_entropy(outputs["logits"], labels).item())
 
 
 def test_the_score_is_the_surprise_at_the_true_id():
