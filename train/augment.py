@@ -10,21 +10,38 @@ def mixup(
     sound: NDArray[np.float32], labels: NDArray[np.float32], probability: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """[B, samples], [B, C] -> both mixed with those of the partner, l ~ U(0, 1) to 1 - l, each row or not at all."""
-    drawn, mixed = rng.uniform(size=len(sound)), rng.uniform(size=len(sound)) < probability
-    share = np.where(mixed, drawn, 1.0).astype(np.float32)[:, np.newaxis]
+    return mixed(sound, labels, draw_shares(len(sound), probability, rng))
+
+
+def draw_shares(rows: int, probability: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """-> [rows] how much of itself each row keeps: all of it, but for those that are mixed."""
+    drawn, chosen = rng.uniform(size=rows), rng.uniform(size=rows) < probability
+    return np.where(chosen, drawn, 1.0).astype(np.float32)
+
+
+def mixed(
+    sound: NDArray[np.float32], labels: NDArray[np.float32], shares: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[B, samples], [B, C], [B] -> each row's share of itself, and the rest of its partner."""
+    share = shares[:, np.newaxis]
     rest = np.float32(1.0) - share
     return share * sound + rest * sound[::-1], share * labels + rest * labels[::-1]
 
 
-def statex(stft: Tensor, labels: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """[B, frames, bins], [B, C] -> spectrograms, some with their partner's statistics; labels [B, 3 C]."""
-    chosen = _choose(stft, probability)
+def statex(stft: Tensor, labels: Tensor, probability: float, drawn: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """[B, frames, bins], [B, C] -> spectrograms, some with their partner's statistics; labels [B, 3 C].
+
+    `drawn` [B] of U(0, 1), or from torch's global generator: the rows below `probability` are exchanged.
+    """
+    chosen = _choose(stft, probability, drawn)
     return torch.where(chosen[:, None, None], exchange_statistics(stft), stft), exchange_labels(labels, chosen)
 
 
-def featex(embeddings: Tensor, labels: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """[B, D] of one branch, [B, C] -> some rows are their partner's; labels [B, 3 C]."""
-    chosen = _choose(embeddings, probability)
+def featex(
+    embeddings: Tensor, labels: Tensor, probability: float, drawn: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """[B, D] of one branch, [B, C] -> some rows are their partner's; labels [B, 3 C]. `drawn` as for StatEx."""
+    chosen = _choose(embeddings, probability, drawn)
     return torch.where(chosen[:, None], embeddings.flip(0), embeddings), exchange_labels(labels, chosen)
 
 
@@ -44,5 +61,5 @@ def exchange_labels(labels: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None], exchanged, plain)
 
 
-def _choose(rows: Tensor, probability: float) -> Tensor:
-    return torch.rand(len(rows), device=rows.device) < probability
+def _choose(rows: Tensor, probability: float, drawn: Tensor | None) -> Tensor:
+    return (torch.rand(len(rows), device=rows.device) if drawn is None else drawn) < probability

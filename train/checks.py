@@ -73,9 +73,10 @@ def resumable(file: Path, before: Config, chosen: Config) -> None:
 def differing(before: Config, now: Config) -> list[tuple[str, object, object]]:
     """(field, before, now) of every setting that shapes a network and differs.
 
-    How clips are read does not; nor does the number of epochs, unless the learning rate follows it.
+    How clips are read does not, nor how often weights are saved; nor the number of epochs, unless the learning rate
+    follows it.
     """
-    free = {"training.workers", "training.cache_mb"}
+    free = {"training.workers", "training.cache_mb", "training.save_minutes"}
     if before.training.schedule == "constant":
         free |= {"training.epochs"}
     one, other = (_flat(msgspec.to_builtins(settings_)) for settings_ in (before, now))

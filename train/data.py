@@ -1,7 +1,8 @@
 """Normal training clips -> batches of a network's inputs.
 
 A worker draws windows, mixes waveforms, and computes the inputs of the mixed sound with `edge_runtime/features.py`. All
-that is random in a batch comes from its own seed: the batches are the same for any number of workers.
+that is random in a batch comes from its own seed: the batches are the same for any number of workers. A process of
+several makes its own rows alone, with what is drawn for the whole batch.
 
 A system that leaves waveforms as they are (no mixing, no pairs) and takes framed inputs alone gets windows that begin
 at a whole frame, slices of the features that `calib/cache.py` keeps on disk. For any other nothing is kept there: no
@@ -10,6 +11,7 @@ two of its windows are alike.
 
 from collections.abc import Mapping, Sequence
 from math import lcm
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +21,15 @@ from torch.utils.data import DataLoader, Dataset
 from calib.cache import feature_cache
 from calib.clips import Clip
 from edge_runtime import features
+from edge_runtime.errors import ConfigError
 from edge_runtime.features import Floats, Framed, Spec
 from train import augment, augment_sound
-from train.draws import Draw, Draws
+from train.draws import Draws, Part, Parts
 from train.models.base import Batch, Config, SoundClass
 from train.sounds import Frames, Inputs, Pairs, Sounds
 
 MIB = 1 << 20
+Item = TypeVar("Item")
 CLASS_BY = Config.class_by
 
 
@@ -47,7 +51,7 @@ def classes_of(clips: Sequence[Clip | SoundClass], class_by: Sequence[str] = CLA
 
 
 class Batches(Dataset[Batch]):
-    """A draw -> its batch."""
+    """A part of a batch's draw -> the rows of that part."""
 
     def __init__(
         self,
@@ -64,31 +68,34 @@ class Batches(Dataset[Batch]):
         self._window = config.crop if training else config.window  # samples
         self._step = _whole_frame(inputs) if from_frames(config, inputs) else 1  # samples between possible starts
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        seed, places = draw
-        rng = np.random.default_rng(seed)
-        labels = self._labels[places]
+    def __getitem__(self, part: Part) -> Batch:
+        """What is random is drawn for the whole batch, and computed for the part."""
+        rng = np.random.default_rng(part.seed)
+        places, starts = part.places, self._starts(part.places, rng)
+        labels = self._labels[_at(places, part.rows)]
         if isinstance(self._source, Frames):
-            return _batch(places, self._source.windows(places, self._starts(places, rng), self._window), labels)
-        sound = self._cut(self._source, places, rng)
+            inputs = self._source.windows(_at(places, part.rows), _at(starts, part.rows), self._window)
+            return _batch(inputs, labels, part)
+        sound = self._cut(self._source, places, starts, part.rows)
         if not self._training:
-            return _batch(places, self._compute(sound), labels)
-        sound, labels = augment.mixup(sound, labels, self._mixup, rng)
+            return _batch(self._compute(sound), labels, part)
+        sound, labels = augment.mixed(sound, labels, augment.draw_shares(len(places), self._mixup, rng)[part.rows])
         if self._pairs is None:
-            return _batch(places, self._compute(sound), labels)
-        other = self._cut(self._source, self._pairs.draw(places, rng), rng)
-        sound, other = (np.stack([augment_sound.augment(row, rng) for row in rows]) for rows in (sound, other))
-        return _batch(places, self._compute(sound), labels, self._compute(other))
+            return _batch(self._compute(sound), labels, part)
+        others = self._pairs.draw(places, rng)
+        other = self._cut(self._source, others, self._starts(others, rng), part.rows)
+        own, theirs = (_at(rng.spawn(len(places)), part.rows) for _ in range(2))
+        sound, other = _augmented(sound, own), _augmented(other, theirs)
+        return _batch(self._compute(sound), labels, part, self._compute(other))
 
     def _starts(self, places: Sequence[int], rng: np.random.Generator) -> list[int]:
         """The first sample of each clip's window."""
         room = (self._source.lengths[places] - self._window) // self._step
         return [int(rng.integers(steps + 1)) * self._step if self._training else 0 for steps in room]
 
-    def _cut(self, sounds: Sounds, places: Sequence[int], rng: np.random.Generator) -> Floats:
-        """A window of each clip, [B, window]."""
-        starts = self._starts(places, rng)
-        return np.stack([sounds[place][at : at + self._window] for place, at in zip(places, starts, strict=True)])
+    def _cut(self, sounds: Sounds, places: Sequence[int], starts: Sequence[int], rows: Sequence[int]) -> Floats:
+        """A window of each of these rows, [B, window]."""
+        return np.stack([sounds[places[row]][starts[row] : starts[row] + self._window] for row in rows])
 
     def _compute(self, sound: Floats) -> Inputs:
         return {name: np.stack([features.compute(row, spec) for row in sound]) for name, spec in self._inputs.items()}
@@ -102,24 +109,31 @@ def merged(classes: Sequence[SoundClass], config: Config) -> list[SoundClass]:
 
 
 def loaders(
-    clips: Sequence[Clip], classes: Sequence[SoundClass], config: Config
+    clips: Sequence[Clip], classes: Sequence[SoundClass], config: Config, processes: int = 1, process: int = 0
 ) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
-    """-> the one to train from, and one that gives the first window of every clip once, in order and as it is."""
+    """-> the one to train from, and one that gives the first window of every clip once, in order and as it is.
+
+    The first gives those parts of each batch that are for one of several processes.
+    """
     training, inputs = config.training, config.inputs()
     number = {sound_class: place for place, sound_class in enumerate(classes)}
     labels = np.eye(len(classes), dtype=np.float32)[[number[class_of(clip, config.class_by)] for clip in clips]]
+    drawn = Draws(len(clips), training.batch, training.seed, True, config.sampling(clips))
+    _check_parts(drawn.smallest, processes, training.accumulate)
+    in_order = Draws(len(clips), training.batch, training.seed, False)
     source = _source(clips, inputs, config)
 
     def loader(train: bool) -> "DataLoader[Batch]":
         pairs = Pairs(clips) if train and config.pairs() else None
-        draws = Draws(len(clips), training.batch, training.seed, train, config.sampling(clips))
+        parts = Parts(drawn, processes, process, training.accumulate) if train else Parts(in_order)
         workers = training.workers if train else 0
         return DataLoader(
             Batches(source, labels, inputs, config, pairs, train),
             batch_size=None,
-            sampler=draws,
+            sampler=parts,
             num_workers=workers,
             persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the one that augmentations draw from
         )
 
@@ -139,9 +153,29 @@ def _source(clips: Sequence[Clip], inputs: Mapping[str, Spec], config: Config) -
     return Sounds(clips, window, config.training.cache_mb * MIB)
 
 
-def _batch(places: Sequence[int], inputs: Inputs, labels: Floats, pair: Inputs | None = None) -> Batch:
-    others = None if pair is None else _tensors(pair)
-    return Batch(_tensors(inputs), torch.from_numpy(labels), others, torch.tensor(places))
+def _check_parts(smallest: int, processes: int, each: int) -> None:
+    """A part has two clips or more: a batch norm cannot do with one."""
+    if processes * each > 1 and smallest // 2 < processes * each:
+        raise ConfigError(
+            f"{processes} processes x training.accumulate {each} parts: a batch has {smallest} clips, and a part wants "
+            "two or more; give a larger training.batch, or fewer of them"
+        )
+
+
+def _batch(inputs: Inputs, labels: Floats, part: Part, pair: Inputs | None = None) -> Batch:
+    paired = None if pair is None else _tensors(pair)
+    clips = torch.tensor(_at(part.places, part.rows))
+    return Batch(
+        _tensors(inputs), torch.from_numpy(labels), paired, clips, part.seed, list(part.rows), len(part.places)
+    )
+
+
+def _augmented(sound: Floats, rngs: Sequence[np.random.Generator]) -> Floats:
+    return np.stack([augment_sound.augment(row, rng) for row, rng in zip(sound, rngs, strict=True)])
+
+
+def _at(items: Sequence[Item], rows: Sequence[int]) -> list[Item]:
+    return [items[row] for row in rows]
 
 
 def _tensors(inputs: Inputs) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Which clips make a batch: the epoch's draws, from seed and epoch alone."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,15 @@ class Draws(Sampler[Draw]):
         for places in self._batches(rng):
             yield int(rng.integers(1 << 62)), places.tolist()
 
+    @property
+    def smallest(self) -> int:
+        """Clips of the smallest batch."""
+        if isinstance(self._sampling, HalfAndHalf):
+            return 2 * max(1, self._batch // 2)
+        if isinstance(self._sampling, PerClass):
+            return _of_classes(self._sampling, self._batch)
+        return self._clips // len(self)
+
     def _batches(self, rng: np.random.Generator) -> Iterator[Places]:
         if isinstance(self._sampling, HalfAndHalf):
             return _half_and_half(self._sampling, len(self), self._batch, rng)
@@ -66,6 +76,48 @@ class Draws(Sampler[Draw]):
             return _per_class(self._sampling, len(self), self._batch, rng)
         order = rng.permutation(self._clips) if self._shuffle else np.arange(self._clips)
         return iter(np.array_split(order, len(self)))
+
+
+class Part(NamedTuple):
+    """Some rows of a batch before they are made."""
+
+    seed: int  # of the whole batch
+    places: list[int]  # of the whole batch, in the list of clips
+    rows: list[int]  # of the batch
+
+
+class Parts(Sampler[Part]):
+    """Those parts of the draws that one of several processes takes, one after another."""
+
+    def __init__(self, draws: Draws, processes: int = 1, process: int = 0, each: int = 1) -> None:
+        """`each`: parts that a process takes its share of a batch in."""
+        self.draws, self.each = draws, each
+        self._first, self._count = process * each, processes * each
+        self._skip = 0
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Called before each epoch; `skip` batches are done already."""
+        self.draws.set_epoch(epoch)
+        self._skip = skip
+
+    def __len__(self) -> int:
+        return (len(self.draws) - self._skip) * self.each
+
+    def __iter__(self) -> Iterator[Part]:
+        for seed, places in islice(self.draws, self._skip, None):
+            for part in range(self._first, self._first + self.each):
+                yield Part(seed, places, rows_of(len(places), self._count, part))
+
+
+def rows_of(batch: int, parts: int, part: int) -> list[int]:
+    """A part's rows: each with its mirror image in the batch, as mirror images of one another, two rows or more.
+
+    What exchanges something between mirror images does in the parts what it does in the whole.
+    """
+    half = batch // 2
+    first, last = half * part // parts, half * (part + 1) // parts
+    middle = [half] if batch % 2 and part == 0 else []  # the first part is never the larger one
+    return [*range(first, last), *middle, *range(batch - last, batch - first)]
 
 
 def _halves(sampling: HalfAndHalf, batch: int) -> int:

@@ -28,7 +28,7 @@ from calib.fit import training_clips
 from edge_runtime import bundle, config
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
-from train import loop
+from train.checkpoint import CHECKPOINT
 from train.imprinting import Settings, choose, imprint, is_target
 from train.run import CLASSES, CONFIG, ORIGIN, Run, load_run
 
@@ -47,15 +47,15 @@ class Record(msgspec.Struct, frozen=True):
 
 def write(before: Path, run: Run, record: Record, out: Path) -> None:
     """A run folder like the one before, with the network's new weights; whole or not at all."""
-    state = torch.load(before / loop.CHECKPOINT, map_location="cpu", weights_only=True)
+    state = torch.load(before / CHECKPOINT, map_location="cpu", weights_only=True)
     state["state_dict"] |= {f"network.{name}": array for name, array in run.network.state_dict().items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
-        (folder / loop.CHECKPOINT).parent.mkdir(parents=True)
+        (folder / CHECKPOINT).parent.mkdir(parents=True)
         for name in filter(lambda name: (before / name).exists(), (CONFIG, CLASSES, ORIGIN)):
             shutil.copyfile(before / name, folder / name)
-        torch.save(state, folder / loop.CHECKPOINT)
+        torch.save(state, folder / CHECKPOINT)
         config.save_json(folder / bundle.MODEL, msgspec.structs.replace(run.model, name=f"{run.model.name}_imprinted"))
         config.save_json(folder / RECORD, record)
         folder.replace(out)

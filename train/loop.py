@@ -1,228 +1,245 @@
-"""Training: Lightning runs the loop, on whatever device and precision there is."""
+"""Training: the loop over epochs, batches and steps, in one process or several (Lightning Fabric, torch's DDP).
 
-import csv
-import logging
+What is drawn in an epoch depends on seed and epoch, what a step draws on its batch's seed, and the learning rate on the
+batch's number: with the weights, the optimisers' states and the number of batches done, a checkpoint is all that it
+takes to go on as if nothing had happened.
+"""
+
+import gc
 import math
-import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from calib.progress import bar
-from edge_runtime.cli import say
 from edge_runtime.errors import AuscultError
-from train.draws import Draws
-from train.models.base import Batch, Config, Objective, Training
+from train import checkpoint, log, optimisers, parallel
+from train.draws import Parts
+from train.models.base import Batch, Config, Objective
+from train.sync_norm import synchronised
 
-CHECKPOINT = Path("checkpoints", "last.ckpt")
-METRICS = "metrics.csv"
-CONFIG_KEY = "config"  # of a checkpoint: all settings that it was trained with
+SMALLEST_SCALE = 2.0**-16  # of a gradient scaler, which begins at 2^16: gradients that no scale makes finite
 
 
-class Loop(LightningModule):
-    """A network, its objective, their batches and their optimiser.
+class EndOfStepsError(Exception):
+    """A batch has no more losses."""
 
-    What is drawn in an epoch depends on seed and epoch alone, and the learning rate on the batch's number alone, so
-    that a resumed run equals an unbroken one.
-    """
+
+class Steps(nn.Module):
+    """Network and objective as one module, of which every step is a forward: what wraps it sees each."""
+
+    def __init__(self, network: nn.Module, objective: Objective, config: Config) -> None:
+        super().__init__()
+        self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective, self._l2 = objective, config.training.l2
+        self._penalised = optimisers.penalised(config, self.named_parameters())
+
+    def forward(self, losses: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+        """The steps of a batch -> the next one's loss, and what its gradient is taken of: L2 is in that."""
+        try:
+            loss = next(losses)
+        except StopIteration:  # by an error of its own, so that DDP does not prepare for a gradient
+            raise EndOfStepsError from None
+        if not self._penalised:
+            return loss, loss
+        return loss, loss + self._l2 * torch.stack([weight.square().sum() for weight in self._penalised]).sum()
+
+    def broken(self) -> str:
+        """The first weight that is not finite; empty where there is none."""
+        found = [name for name, array in self.named_parameters() if not torch.isfinite(array).all()]
+        found += [name for name, array in self.named_buffers() if torch.isnan(array).any()]
+        return found[0] if found else ""
+
+
+class Loop:
+    """A network, its objective, their batches and their optimisers."""
 
     def __init__(
-        self, network: nn.Module, objective: Objective, batches: DataLoader[Batch], config: Config, checkpoint: Path
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        objective: Objective,
+        batches: DataLoader[Batch],
+        config: Config,
+        folder: Path,
     ) -> None:
-        """`checkpoint`: the file that errors name as the last good one."""
-        super().__init__()
-        self.automatic_optimization = False  # an objective may take several steps on a batch
-        self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective, self.batches = objective, batches
-        self.config, self.training_config, self.checkpoint = config, config.training, checkpoint
+        """From the folder's checkpoint on, where there is one."""
+        parts = batches.sampler
+        assert isinstance(parts, Parts)
+        self.fabric, self.batches, self.parts, self.folder = fabric, batches, parts, folder
+        self.config, self.training, self.count = config, config.training, len(parts.draws)
+        self.network, self.objective = network, objective
+        self.steps: Any = fabric.to_device(Steps(network, objective, config))
+        self.optimisers = optimisers.build(config, self.steps.named_parameters())
+        self._optimiser: Any = fabric.setup_optimizers(self.optimisers)
+        self.scaler = getattr(fabric.strategy.precision, "scaler", None)
+        self._wrapped: Any = None
+        self._trained = [""]  # names of the weights that need a gradient
+        self.progress = self._resumed()
+        self._log: log.Log | None = None
+        self._saved = time.perf_counter()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Lightning takes the first batch of a resumed run before it tells the sampler which epoch it is."""
-        sampler = self.batches.sampler
-        assert isinstance(sampler, Draws)
-        sampler.set_epoch(self.trainer.fit_loop.epoch_progress.total.ready)
-        return self.batches
+    def run(self, tensorboard: bool = False) -> None:
+        """Train to the configured number of epochs."""
+        several = self.fabric.world_size > 1
+        if self._first:
+            checkpoint.write_table(self.folder, self.progress)
+            done = self.progress.epoch * self.count + self.progress.step
+            events = log.Events(self.folder, done) if tensorboard else None
+            self._log = log.Log(self.training.epochs, self.count, events)
+        try:
+            norms = synchronised(self.steps, self.fabric.device) if several else nullcontext()
+            with norms, _right_kernels(self.fabric, self.config):
+                while self.progress.epoch < self.training.epochs:
+                    self.epoch()
+        finally:
+            if self._log is not None:
+                self._log.close()
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed((self.training_config.seed << 20) + self.current_epoch)
-        self.objective.begin(self.network, self.current_epoch)
+    def epoch(self) -> None:
+        """One epoch, or what is left of it."""
+        progress = self.progress
+        self.steps.train()
+        self.objective.begin(self.network, progress.epoch)
+        self._wrap()
+        self.parts.set_epoch(progress.epoch, progress.step)
+        if self._log is not None:
+            self._log.begin_epoch(progress.epoch, progress.step)
+        began, items = time.perf_counter() - progress.seconds, iter(self.batches)
+        while progress.step < self.count:
+            rate = optimisers.learning_rate(self.training, progress.epoch, progress.step, self.count)
+            self.optimisers.set_rate(rate)
+            self._batch([self.fabric.to_device(next(items)) for _ in range(self.parts.each)], rate)
+            progress.seconds = time.perf_counter() - began
+            if progress.step < self.count and self._due():
+                self.save()
+        if wrong := self.steps.broken():
+            raise parallel.shared(self.stopped(f"after epoch {progress.epoch + 1}: {wrong} is not finite"))
+        row = progress.end_epoch()
+        if self._log is not None:
+            self._log.end_epoch(progress.epoch - 1, row)
+        self.save()
 
-    def training_step(self, batch: Batch, at: int) -> Tensor:
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        rate = learning_rate(self.training_config, self.current_epoch, at, len(self.batches))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses = []
-        for loss in self.objective.steps(self.network, batch):
-            if not torch.isfinite(loss):
-                place = f"epoch {self.current_epoch + 1}, step {at + 1} of {len(self.batches)}"
-                raise self.broken(f"{place}: the loss is {float(loss.detach())}")
-            optimizer.zero_grad()
-            self.manual_backward(loss + self._penalty())
-            optimizer.step()
-            losses.append(loss.detach())
-        mean = torch.stack(losses).mean()
-        self.log("loss", mean, on_step=False, on_epoch=True, batch_size=len(batch.labels))
-        return mean
+    def save(self) -> None:
+        """A checkpoint of the weights as they are; the first process writes it."""
+        if not self._first:
+            return
+        if self._log is not None:
+            self._log.flush()
+        state = {
+            checkpoint.WEIGHTS: self.steps.state_dict(),
+            checkpoint.OPTIMISERS: self.optimisers.state_dict(),
+            checkpoint.SCALER: None if self.scaler is None else self.scaler.state_dict(),
+            checkpoint.CONFIG_KEY: msgspec.to_builtins(self.config),
+        }
+        checkpoint.save(self.folder, state, self.progress)
+        self._saved = time.perf_counter()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """L2 is for the network's weights of two or more dimensions, not for norms, biases or class centres.
-
-        Its gradient, 2 l2 w, is what `weight_decay` of Adam and SGD adds. AdamW's is decoupled (Loshchilov and Hutter
-        2019), for all weights of two or more dimensions; L2 is then a part of the loss.
-        """
-        training = self.training_config
-        rest = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        rest += [weight for weight in self.network.parameters() if weight.ndim <= 1]
-        if training.optimiser == "adamw":
-            decayed = [weight for weight in rest if weight.ndim > 1]
-            rest = [weight for weight in rest if weight.ndim <= 1]
-            return torch.optim.AdamW(
-                _groups(self._weights() + decayed, rest, training.weight_decay), lr=training.learning_rate
-            )
-        groups = _groups(self._weights(), rest, 2.0 * training.l2)
-        if training.optimiser == "sgd":
-            return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum)
-        if training.optimiser == "adamax":
-            return torch.optim.Adamax(groups, lr=training.learning_rate)
-        return torch.optim.Adam(groups, lr=training.learning_rate)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONFIG_KEY] = msgspec.to_builtins(self.config)
-
-    def check_weights(self, when: str) -> None:
-        """A loss can be finite and its gradient not: such weights are never saved."""
-        broken = [name for name, array in self.named_parameters() if not torch.isfinite(array).all()]
-        broken += [name for name, array in self.named_buffers() if torch.isnan(array).any()]
-        if broken:
-            raise self.broken(f"{when}: {broken[0]} is not finite")
-
-    def broken(self, what: str) -> AuscultError:
+    def stopped(self, what: str) -> str:
         """The one line of a training that cannot go on."""
-        last = f"the last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else "no checkpoint yet"
-        return AuscultError(f"{what}; {last}; train with a lower training.learning_rate")
+        file = self.folder / checkpoint.CHECKPOINT
+        last = f"the last good checkpoint is {file}" if file.exists() else "no checkpoint yet"
+        return f"{what}; {last}; train with a lower training.learning_rate"
 
-    def _weights(self) -> list[nn.Parameter]:
-        return [weight for weight in self.network.parameters() if weight.ndim > 1]
+    def _batch(self, parts: Sequence[Batch], rate: float) -> None:
+        """All steps of a batch, of which `parts` are here."""
+        losses: list[float] = []
+        streams = [self.objective.steps(self.network, part) for part in parts]
+        while (loss := self._step(parts, streams, first=not losses)) is not None:
+            losses.append(loss)
+        progress, mean = self.progress, sum(losses) / len(losses)
+        if math.isfinite(mean):
+            progress.loss, progress.clips = progress.loss + mean * parts[0].whole, progress.clips + parts[0].whole
+        if self._log is not None:
+            self._log.step(progress.epoch, progress.step, mean, rate)
+        progress.step, progress.heard = progress.step + 1, progress.heard + parts[0].whole
 
-    def _penalty(self) -> Tensor | float:
-        """L2, where the optimiser does not add its gradient."""
-        training = self.training_config
-        if training.optimiser != "adamw" or not training.l2:
-            return 0.0
-        return training.l2 * torch.stack([weight.square().sum() for weight in self._weights()]).sum()
+    def _step(self, parts: Sequence[Batch], streams: Sequence[Iterator[Tensor]], first: bool) -> float | None:
+        """One step -> the loss of the whole batch; None where the batch has no more."""
+        self.optimisers.zero_grad()
+        total, size = torch.zeros((), device=self.fabric.device), self.fabric.world_size
+        for at, (part, stream) in enumerate(zip(parts, streams, strict=True)):
+            if first:
+                torch.manual_seed(part.seed + self.fabric.global_rank * len(parts) + at)
+            with self.fabric.no_backward_sync(self._wrapped, enabled=at < len(parts) - 1):
+                try:
+                    loss, whole = self._wrapped(stream)
+                except EndOfStepsError:
+                    return None
+                self.fabric.backward(whole * (part.share * size))  # DDP takes the mean over processes
+            total += loss.detach() * part.share
+        whole_loss: Any = self.fabric.all_reduce(total, reduce_op="sum")
+        value = float(whole_loss)
+        self._check(value)
+        self._optimiser.step()
+        return value
+
+    def _check(self, loss: float) -> None:
+        """A scaler skips a gradient that is not finite, and tries a smaller scale; without one it is over."""
+        place = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1} of {self.count}"
+        if self.scaler is None:
+            if not math.isfinite(loss):
+                raise parallel.shared(self.stopped(f"{place}: the loss is {loss}"))
+        elif self.scaler.get_scale() < SMALLEST_SCALE:
+            what = f"{place}: the loss is {loss}, and no scale makes its gradient finite in 16 bits"
+            raise parallel.shared(self.stopped(what))
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint; broken weights wait for the next loss to say so."""
+        waited = time.perf_counter() - self._saved
+        return self._first and waited >= 60.0 * self.training.save_minutes and not self.steps.broken()
+
+    def _wrap(self) -> None:
+        """DDP knows the weights that need a gradient when it is made: others are frozen now, or thawed."""
+        trained = [name for name, weight in self.steps.named_parameters() if weight.requires_grad]
+        if trained != self._trained:
+            self._wrapped, self._trained = None, trained
+            gc.collect()  # the one before would go on listening for gradients
+            self._wrapped = self.fabric.setup_module(self.steps, move_to_device=False)
+
+    def _resumed(self) -> checkpoint.Progress:
+        found = checkpoint.load(self.folder)
+        if found is None:
+            return checkpoint.Progress()
+        state, progress = found
+        self.steps.load_state_dict(state[checkpoint.WEIGHTS])
+        self.optimisers.load_state_dict(state[checkpoint.OPTIMISERS])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state[checkpoint.SCALER])
+        return progress
+
+    @property
+    def _first(self) -> bool:
+        return self.fabric.is_global_zero
 
 
-def learning_rate(training: Training, epoch: int, batch: int, batches: int) -> float:
-    """Of a batch (both counted from 0); the steps that an objective takes on one batch share it."""
-    if training.schedule == "cosine":
-        done = (epoch * batches + batch) / (training.epochs * batches)
-        share = max(0.0, done - training.hold) / (1.0 - training.hold)
-        fall = 0.5 * (1.0 + math.cos(math.pi * share))
-        return training.learning_rate * (training.floor + (1.0 - training.floor) * fall)
-    drops = training.drops if training.schedule == "steps" else []
-    return training.learning_rate * 0.1 ** sum(epoch >= round(drop * training.epochs) for drop in drops)
+def _right_kernels(fabric: Fabric, config: Config) -> AbstractContextManager[None]:
+    """Without oneDNN where it is wrong: a convolution of one column, strided, in bfloat16, has NaN for a gradient."""
+    if fabric.device.type == "cpu" and config.training.precision != "32-true":
+        return torch.backends.mkldnn.flags(enabled=False)  # type: ignore[no-any-return]
+    return nullcontext()
 
 
-def _groups(decayed: list[nn.Parameter], rest: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    return [{"params": decayed, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-class Record(Callback):
-    """After every epoch a line of metrics and a checkpoint; a bar and a line on stderr while somebody looks."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._shown = folder, sys.stderr.isatty()
-        self._began = 0.0
-        self._bar: tqdm[Any] | None = None
-
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        self._began = time.perf_counter()
-        self._bar = bar(None, _place(trainer), total=int(trainer.num_training_batches))
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, at: int) -> None:
-        if self._bar is not None and not self._bar.disable:
-            self._bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
-            self._bar.update()
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._close_bar()
-        assert isinstance(module, Loop)
-        module.check_weights(f"after epoch {trainer.current_epoch + 1}")
-        seconds = time.perf_counter() - self._began
-        loss = float(trainer.callback_metrics["loss"])
-        if self._shown:
-            say(f"{_place(trainer)} loss {loss:.4f}, {seconds:.1f} s")
-        _append(self._folder / METRICS, {"epoch": trainer.current_epoch + 1, "loss": loss, "seconds": seconds})
-        save(trainer, self._folder / CHECKPOINT)
-
-    def on_exception(self, *_: Any) -> None:
-        self._close_bar()
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _place(trainer: Trainer) -> str:
-    return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-
-
-def fit(loop: Loop, every_clip: Iterable[Batch], folder: Path) -> None:
-    """Train to the configured number of epochs, from the folder's checkpoint on where there is one."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    checkpoint, training = folder / CHECKPOINT, loop.training_config
+def fit(loop: Loop, every_clip: Iterable[Batch], tensorboard: bool = False) -> None:
+    """Train; then the first process, alone, sets what is computed from all clips at once."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PossibleUserWarning)  # advice on the number of workers, and the like
         warnings.simplefilter("ignore", FutureWarning)  # between Lightning's version and torch's
-        trainer = Trainer(
-            max_epochs=training.epochs,
-            accelerator="auto",
-            devices=1,
-            precision=training.precision,
-            callbacks=[Record(folder)],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
-        trainer.fit(loop, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    loop.network.eval()
+        warnings.filterwarnings("ignore", "find_unused_parameters=True")  # an epoch, or a step, may have none
+        loop.run(tensorboard)
+    loop.fabric.barrier()
+    if not loop.fabric.is_global_zero:
+        return
+    loop.steps.cpu().eval()
     loop.objective.finish(loop.network, bar(every_clip, "last pass"))
-    loop.check_weights("after the last pass")
-    save(trainer, checkpoint)
-
-
-def save(trainer: Trainer, file: Path) -> None:
-    """Write a checkpoint, whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    trainer.save_checkpoint(partial)
-    partial.replace(file)
-
-
-def seconds(folder: Path) -> float:
-    """How long the epochs of a run took, those before it was resumed too."""
-    with (folder / METRICS).open() as stream:
-        return sum(float(row["seconds"]) for row in csv.DictReader(stream))
-
-
-def _append(file: Path, row: dict[str, float]) -> None:
-    new = not file.exists()
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    if wrong := loop.steps.broken():
+        raise AuscultError(loop.stopped(f"after the last pass: {wrong} is not finite"))
+    loop.save()

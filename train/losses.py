@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train.parallel import everyones
+
 LARGEST_ANGLE = math.pi / 4  # the angle that scales are computed at
 
 
@@ -50,7 +52,9 @@ def adapted_scale(cosines: Tensor, scale: Tensor) -> Tensor:
     """[B, C K], [] -> [] the next scale: ln(mean over the batch of sum exp(s cos)) / cos(pi / 4).
 
     The original divides by cos(min(pi / 4, median angle)); summed over the sub-clusters, that angle is always the
-    larger one.
+    larger one. The batch is that of all processes.
     """
-    total = torch.logsumexp(scale * cosines, dim=1)
-    return (torch.logsumexp(total, dim=0) - math.log(len(total))) / math.cos(LARGEST_ANGLE)
+    total = torch.logsumexp(scale * cosines, dim=(0, 1))
+    rows = total.new_tensor(float(len(cosines)))
+    totals, counts = everyones(torch.stack([total, rows])).T
+    return (torch.logsumexp(totals, dim=0) - counts.sum().log()) / math.cos(LARGEST_ANGLE)

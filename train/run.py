@@ -4,10 +4,12 @@
     python train/run.py train/configs/featex.yaml --data DATA --out RUN --resume --epochs 20
     python train/run.py train/configs/autoencoder.yaml --data DATA --out RUN --machine-type fan
     python train/run.py train/configs/featex.yaml --data DATA --out RUN --set training.batch=32 --set statex=0.0
+    torchrun --nproc-per-node 2 train/run.py train/configs/featex.yaml --data DATA --out RUN
 
 DATA is any data set that calib/clips.py reads; its normal training clips are used. The system says what tells classes
 apart: machine, attributes, domain. RUN gets config.yaml (all settings), model.json, classes.json, run.json (where it
-came from, and seconds once it is finished), metrics.csv (a line an epoch) and checkpoints/last.ckpt.
+came from, and seconds once it is finished), metrics.csv (a line an epoch) and checkpoints/last.ckpt, and with
+--tensorboard its events. Several GPUs, several machines, resuming: docs/training.md.
 """
 
 import argparse
@@ -23,9 +25,11 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 
 # Threads that wait must sleep, not spin: on two cores they would take the time of the workers that compute features.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns where no weight is unused, in every process
 
 import msgspec
 import torch
+from lightning.fabric import Fabric
 from torch import nn
 
 from calib.checkout import commit
@@ -35,7 +39,7 @@ from calib.scorings import with_scoring
 from edge_runtime import __version__, bundle, config, features
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
-from train import checks, data, loop, settings
+from train import checkpoint, checks, data, log, loop, parallel, settings
 from train.backend import measured
 from train.models import SYSTEMS
 from train.models.base import Config, SoundClass
@@ -66,7 +70,7 @@ class Origin(msgspec.Struct, frozen=True):
 def load_run(folder: str | Path) -> Run:
     """Open what the command wrote."""
     folder = Path(folder)
-    for name in (CONFIG, bundle.MODEL, CLASSES, str(loop.CHECKPOINT)):
+    for name in (CONFIG, bundle.MODEL, CLASSES, str(checkpoint.CHECKPOINT)):
         if not (folder / name).exists():
             raise ConfigError(f"{folder}: no {name}; give a run folder of train/run.py, trained for an epoch or more")
     chosen, model = settings.load(folder / CONFIG), bundle.load_model(folder)
@@ -74,8 +78,8 @@ def load_run(folder: str | Path) -> Run:
         system = settings.system_of(chosen)
         raise ConfigError(f"{folder}: {CONFIG} is of system {system}, {bundle.MODEL} of {model.system}; train it again")
     classes = config.load_json(folder / CLASSES, list[SoundClass])
-    state = _state(folder / loop.CHECKPOINT)
-    checks.same_settings(folder / loop.CHECKPOINT, state[loop.CONFIG_KEY], folder / CONFIG, chosen)
+    state = _state(folder / checkpoint.CHECKPOINT)
+    checks.same_settings(folder / checkpoint.CHECKPOINT, state[checkpoint.CONFIG_KEY], folder / CONFIG, chosen)
     network = SYSTEMS[model.system].Network(chosen, shapes(chosen), len(data.merged(classes, chosen)))
     weights = {
         name.removeprefix("network."): a for name, a in state["state_dict"].items() if name.startswith("network.")
@@ -84,7 +88,7 @@ def load_run(folder: str | Path) -> Run:
         network.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
-            f"{folder / loop.CHECKPOINT}: weights of another network than {CONFIG} and {CLASSES} describe "
+            f"{folder / checkpoint.CHECKPOINT}: weights of another network than {CONFIG} and {CLASSES} describe "
             f"({model.system}, {len(classes)} classes); train it again"
         ) from None
     return Run(chosen, model, network.eval(), classes)
@@ -105,7 +109,7 @@ def _state(file: Path) -> dict[str, Any]:
     """A checkpoint; nothing in the file is ever executed."""
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        return {"state_dict": state["state_dict"], loop.CONFIG_KEY: state[loop.CONFIG_KEY]}
+        return {"state_dict": state["state_dict"], checkpoint.CONFIG_KEY: state[checkpoint.CONFIG_KEY]}
     except Exception as error:
         raise ConfigError(f"{file}: not a checkpoint of a run ({_first_line(error)}); train it again") from None
 
@@ -146,41 +150,59 @@ def untrained(name: str, chosen: Config, classes: int) -> bundle.Model:
     return describe(name, chosen, network, [])
 
 
-def train(name: str, chosen: Config, clips: Sequence[Clip], folder: Path, origin: Origin, resume: bool = False) -> None:
-    """Train on those of the clips that the system uses, into a run folder; with `resume`, go on where it stopped."""
-    checks.trainable(name, chosen, clips, origin.data)
-    chosen = chosen.resolved()
-    clips = data.usable(clips, chosen)
+def train(
+    name: str,
+    chosen: Config,
+    clips: Sequence[Clip],
+    folder: Path,
+    origin: Origin,
+    resume: bool = False,
+    tensorboard: bool = False,
+    fabric: Fabric | None = None,
+) -> None:
+    """Train on those of the clips that the system uses, into a run folder; with `resume`, go on where it stopped.
+
+    Every process does; the first one writes.
+    """
+    fabric = fabric or parallel.begin(chosen.training.precision)
+    with parallel.together():  # what may refuse, before anything is written
+        checks.trainable(name, chosen, clips, origin.data)
+        chosen = chosen.resolved()
+        clips = data.usable(clips, chosen)
+        classes = data.classes_of(clips, chosen.class_by)
+        torch.manual_seed(chosen.training.seed)
+        system = SYSTEMS[settings.system_of(chosen)]
+        network = system.Network(chosen, shapes(chosen), len(data.merged(classes, chosen)))
+        objective = system.Objective(chosen, network, classes)
+        if resume:
+            _check_same(folder, chosen, classes)
+        if tensorboard:
+            log.check_tensorboard()
+        model = describe(name, chosen, network, clips, classes)
+        if not (folder / checkpoint.CHECKPOINT).exists():
+            objective.start(network)
+        batches, every_clip = data.loaders(clips, classes, chosen, fabric.world_size, fabric.global_rank)
+        going = loop.Loop(fabric, network, objective, batches, chosen, folder)
     origin = msgspec.structs.replace(origin, clips=len(clips), seconds=None)
-    torch.manual_seed(chosen.training.seed)
-    system = SYSTEMS[settings.system_of(chosen)]
-    classes = data.classes_of(clips, chosen.class_by)
-    network = system.Network(chosen, shapes(chosen), len(data.merged(classes, chosen)))
-    objective = system.Objective(chosen, network, classes)
-    if resume:
-        _check_same(folder, chosen, classes)
-    model = describe(name, chosen, network, clips, classes)  # before anything is written: it may refuse
-    batches, every_clip = data.loaders(clips, classes, chosen)
-    checkpoint = folder / loop.CHECKPOINT
-    if not checkpoint.exists():
-        objective.start(network)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    settings.save(folder / CONFIG, chosen)
-    config.save_json(folder / CLASSES, classes)
-    config.save_json(folder / ORIGIN, origin)
-    config.save_json(folder / bundle.MODEL, model)
-    loop.fit(loop.Loop(network, objective, batches, chosen, checkpoint), every_clip, folder)
-    config.save_json(folder / ORIGIN, msgspec.structs.replace(origin, seconds=loop.seconds(folder)))
+    if fabric.is_global_zero:
+        (folder / checkpoint.CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+        settings.save(folder / CONFIG, chosen)
+        config.save_json(folder / CLASSES, classes)
+        config.save_json(folder / ORIGIN, origin)
+        config.save_json(folder / bundle.MODEL, model)
+    loop.fit(going, every_clip, tensorboard)
+    if fabric.is_global_zero:
+        config.save_json(folder / ORIGIN, msgspec.structs.replace(origin, seconds=checkpoint.seconds(folder)))
 
 
 def _check_same(folder: Path, chosen: Config, classes: Sequence[SoundClass]) -> None:
     """A run may go on for more epochs, and in another way of reading clips; nothing else may differ."""
-    file, checkpoint = folder / CONFIG, folder / loop.CHECKPOINT
+    file, stored = folder / CONFIG, folder / checkpoint.CHECKPOINT
     checks.resumable(file, settings.load(file), chosen)
     if list(classes) != config.load_json(folder / CLASSES, list[SoundClass]):
         raise ConfigError(f"{folder / CLASSES}: other classes than the clips have; resume with the same --data")
-    if checkpoint.exists():
-        checks.same_settings(checkpoint, _state(checkpoint)[loop.CONFIG_KEY], file, chosen)
+    if stored.exists():
+        checks.same_settings(stored, _state(stored)[checkpoint.CONFIG_KEY], file, chosen)
 
 
 def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[Clip]:
@@ -203,26 +225,45 @@ def choose_clips(root: Path, machine_type: str | None, chosen: Config) -> list[C
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(argv)
+    """Run the command, in as many processes as torchrun has started."""
+    with parallel.one_voice():
+        options = _options(argv)
+        fabric, chosen = _begin(options)
+        with parallel.together():
+            name, chosen, clips, origin = _asked(options, chosen)
+        train(name, chosen, clips, options.out, origin, options.resume, options.tensorboard, fabric)
+        if fabric.is_global_zero:
+            print(_told(name, chosen, options.out))
+    parallel.end()
+    return 0
+
+
+def _begin(options: argparse.Namespace) -> tuple[Fabric, Config]:
     changes = [*options.set]
     changes += [f"training.{key}={value}" for key in ("epochs", "seed") if (value := getattr(options, key)) is not None]
     chosen = settings.load(options.config, changes)
+    return parallel.begin(chosen.training.precision), chosen
+
+
+def _asked(options: argparse.Namespace, chosen: Config) -> tuple[str, Config, list[Clip], Origin]:
     folder = options.out if options.resume else new_path(options.out)
-    if options.resume and not (folder / CONFIG).exists():
+    if options.resume and not begun(folder):
         raise ConfigError(f"--resume: {folder} is no run folder; leave --resume out to begin one")
     clips = choose_clips(options.data, options.machine_type, chosen)
     if chosen.one_machine_type:
         chosen = chosen.for_type(options.machine_type or clips[0].machine_type)
     origin = Origin(__version__, commit(), str(options.data), len(clips))
     name = bundle.load_model(folder).name if options.resume else options.config.stem
-    train(name, chosen, clips, folder, origin, options.resume)
+    return name, chosen, clips, origin
+
+
+def _told(name: str, chosen: Config, folder: Path) -> str:
+    """The last line."""
     model, origin = bundle.load_model(folder), config.load_json(folder / ORIGIN, Origin)
-    print(
-        f"{folder}: {name}, {model.parameters / 1e6:.2f} M parameters, {model.macs / 1e9:.2f} G multiply-accumulates; "
-        f"{chosen.training.epochs} epochs of {origin.clips} clips in {origin.seconds:.0f} s"
+    return (
+        f"{folder}: {name}, {model.parameters / 1e6:.2f} M parameters, {model.macs / 1e9:.2f} G "
+        f"multiply-accumulates; {chosen.training.epochs} epochs of {origin.clips} clips in {origin.seconds:.0f} s"
     )
-    return 0
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -235,6 +276,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments.add_argument("--epochs", type=int, help="the same as --set training.epochs=N")
     arguments.add_argument("--seed", type=int, help="the same as --set training.seed=N")
     arguments.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    arguments.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard as well")
     return arguments.parse_args(argv)
 
 

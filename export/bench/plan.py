@@ -25,7 +25,7 @@ from train.settings import system_of
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("edge_runtime", "calib", "train", "export")
 UNTOLD = ("scoring", "poolings", "hop_frames")  # settings that no training depends on
-READING = ("workers", "cache_mb")  # how clips are read, not which batches come of them
+READING = ("workers", "cache_mb", "save_minutes")  # how clips are read and weights kept, not what comes of them
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,6 +127,25 @@ def test_pairs_do_not_depend_on_the_number_of_workers_and_change_nothing_but_the
     assert first.pair is None, "what is not for training has no pairs"
 
 
+@pytest.mark.parametrize("config", [Paired(window_frames=20, mixup=0.5), Cropped(window_frames=20, crop_frames=8)])
+def test_the_parts_of_two_processes_are_the_rows_of_the_whole_batch(recordings, config):
+    """Windows, mixtures, pairs and their augmentation: everything is drawn for the whole."""
+    clips = select(index(recordings), split="train")
+    config = msgspec.structs.replace(config, training=base.Training(batch=8, workers=0, accumulate=2))
+    whole = batches(recordings, msgspec.structs.replace(config, training=base.Training(batch=8, workers=0)))
+    for process in (0, 1):
+        loader, _ = data.loaders(clips, data.classes_of(clips), config, 2, process)
+        parts = list(loader)
+        assert len(parts) == 2 * len(whole)
+        for at, part in enumerate(parts):
+            batch = whole[at // 2]
+            assert part.seed == batch.seed and part.whole == len(batch.labels) == 8 and part.share == 0.25
+            assert torch.equal(part.labels, batch.labels[part.places])
+            assert torch.equal(part.uniform(1), batch.uniform(1)[part.places])
+            assert same(part.inputs, {name: array[part.places] for name, array in batch.inputs.items()})
+            assert same(part.pair or {}, {name: array[part.places] for name, array in (batch.pair or {}).items()})
+
+
 def a_clip(number: int, machine: str, domain: str | None, attributes: str = "") -> Clip:
     return Clip(Path(f"{number}.wav"), machine, "section_00", "train", domain, "normal", attributes)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.draws import Draws, EveryClip, HalfAndHalf, PerClass
+from train.draws import Draws, EveryClip, HalfAndHalf, Parts, PerClass, rows_of
 
 
 def epoch(draws: Draws, number: int = 0) -> list[list[int]]:
@@ -48,3 +48,35 @@ def test_an_epoch_depends_on_seed_and_number_alone_and_in_order_is_in_order(samp
     assert epoch(draws, 1) == epoch(draws, 1) != epoch(draws, 2)
     assert epoch(draws, 1) != epoch(Draws(16, 4, 4, True, sampling), 1)
     assert np.concatenate(epoch(Draws(16, 4, 3, False, sampling))).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("batch", range(2, 23))
+def test_the_parts_of_a_batch_hold_every_row_once_beside_its_mirror_image(batch):
+    for parts in range(1, batch // 2 + 1):
+        found = [rows_of(batch, parts, part) for part in range(parts)]
+        assert sorted(row for rows in found for row in rows) == list(range(batch))
+        for rows in found:
+            assert [batch - 1 - row for row in rows] == rows[::-1] and len(rows) >= 2
+        sizes = [len(rows) for rows in found]
+        assert max(sizes) - min(sizes) <= 2
+
+
+def test_processes_take_the_parts_of_the_same_draws_and_what_is_done_is_left_out():
+    draws = Draws(16, 8, 3, True)
+    mine, other = (Parts(draws, 2, process, 2) for process in (0, 1))
+    mine.set_epoch(1), other.set_epoch(1)
+    assert len(mine) == len(other) == len(list(mine)) == 4
+    for seed, places in draws:
+        parts = [part for part in [*mine, *other] if part.seed == seed]
+        assert all(part.places == places for part in parts)
+        assert sorted(row for part in parts for row in part.rows) == list(range(8))
+    whole = list(mine)
+    mine.set_epoch(1, skip=1)
+    assert list(mine) == whole[2:] and len(mine) == 2
+
+
+@pytest.mark.parametrize("sampling", [EveryClip(), HalfAndHalf([True, False] * 8), PerClass([0, 1] * 8, 2)])
+def test_the_smallest_batch_is_known_before_it_is_drawn(sampling):
+    for batch in (2, 5, 6, 7, 16, 64):
+        draws = Draws(16, batch, 3, True, sampling)
+        assert min(len(places) for places in epoch(draws)) == draws.smallest

@@ -13,7 +13,7 @@ from edge_runtime import features
 from edge_runtime.errors import ConfigError
 from edge_runtime.scoring import Classes, Probability, part_score
 from tests.conftest import ROOT, hum
-from train import loop, settings
+from train import optimisers, settings
 from train.models import stgram_mfn
 from train.models.base import Batch, SoundClass
 from train.models.tgramnet import TgramNet
@@ -143,7 +143,7 @@ def test_the_score_is_the_surprise_at_the_true_id():
 
 def test_the_rate_is_held_and_then_falls_to_a_tenth():
     training = settings.load(FILE).training
-    rates = [loop.learning_rate(training, epoch, 0, 10) for epoch in (0, 19, 20, 160, 300)]
+    rates = [optimisers.learning_rate(training, epoch, 0, 10) for epoch in (0, 19, 20, 160, 300)]
     # of the released program: 1e-4 for 20 epochs, then a cosine to 1e-5
     assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 0.55e-4, 1e-5], rel=1e-3)
 

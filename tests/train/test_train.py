@@ -64,15 +64,15 @@ class PowerCutError(Exception):
 
 def cut_before(epoch: int, *arguments: Any) -> None:
     """Train as told until that epoch (counted from 0) begins."""
-    begins = loop.Record.on_train_epoch_start
+    begins = loop.Loop.epoch
 
-    def cut(record: loop.Record, trainer: Any, *rest: Any) -> None:
-        if trainer.current_epoch == epoch:
+    def cut(going: loop.Loop) -> None:
+        if going.progress.epoch == epoch:
             raise PowerCutError
-        begins(record, trainer, *rest)
+        begins(going)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCutError):
-        patch.setattr(loop.Record, "on_train_epoch_start", cut)
+        patch.setattr(loop.Loop, "epoch", cut)
         train(*arguments)
 
 

@@ -76,12 +76,14 @@ class Objective(base.Objective):
         self.target = [sound_class.domain == "target" for sound_class in classes]
 
     def steps(self, network: nn.Module, batch: base.Batch) -> Iterator[Tensor]:
-        """All stacks of all clips, shuffled, some for each step: a step on few clips would learn to tell them apart."""
+        """All stacks of all clips, shuffled, some for each step: a step on few clips would learn to tell them apart.
+
+        Where only a part of the batch is here, a step has those of its stacks that are, and they weigh what they would.
+        """
         assert isinstance(network, Network)
-        stacks = stack(batch.inputs["log_mel"]).flatten(0, 1)
-        order = torch.randperm(len(stacks), device=stacks.device)
-        for part in order.tensor_split(max(1, len(stacks) // self.stacks)):
-            yield network.residuals(stacks[part]).square().mean()
+        stacks = stack(batch.inputs["log_mel"])
+        for clip, at, count in batch.dealt(stacks.shape[1], self.stacks):
+            yield network.residuals(stacks[clip, at]).square().mean(dim=1).sum() / count
 
     @torch.no_grad()
     def finish(self, network: nn.Module, batches: Iterable[base.Batch]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
+import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
@@ -20,7 +21,10 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How any network is trained."""
 
     epochs: Annotated[int, Meta(ge=1)] = 10
-    batch: Annotated[int, Meta(ge=2)] = 64  # clips
+    batch: Annotated[int, Meta(ge=2)] = 64  # clips behind one gradient step, of all processes together
+    accumulate: Annotated[int, Meta(ge=1)] = (
+        1  # parts that a process takes its share of a batch in, to save memory; a batch norm sees one part at a time
+    )
     optimiser: Literal["adam", "adamax", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Meta(gt=0.0, le=1e38)] = 1e-3  # at the start
     momentum: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9  # of sgd
@@ -38,6 +42,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         1024  # MiB of sound held in memory; what is beyond is read from disk when it is needed
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"  # Lightning's names
+    save_minutes: Annotated[float, Meta(ge=0.0)] = 10.0  # between checkpoints within an epoch; 0.0: after every step
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,13 +110,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Probability that a clip's waveform is mixed with another's."""
         return 0.0
 
-    def optimiser_of(self, parameter: str) -> str:
-        """Which optimiser trains a parameter, by its name: "network.stem.weight", "objective.head.centres"."""
-        return self.training.optimiser
-
     def pairs(self) -> bool:
         """Whether every clip comes with another of its machine under other conditions, both augmented."""
         return False
+
+    def optimiser_of(self, parameter: str) -> str:
+        """The optimiser of one weight, by its name in the checkpoint: network.x.y, or objective.x."""
+        return self.training.optimiser
 
     def missing(self, clips: Sequence[Clip]) -> str:
         """What the training clips lack that this system needs, in words; empty where nothing."""
@@ -133,12 +138,54 @@ class SoundClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Batch(NamedTuple):
-    """Some clips, ready for a network."""
+    """Some clips, ready for a network: a whole batch, or the part of it that one process takes at once.
+
+    Before its steps torch's global generator is seeded from `seed` and the part's number. What must be the same for any
+    number of parts is drawn for the whole batch: `uniform`, `generator`.
+    """
 
     inputs: dict[str, Tensor]  # by name, [B, ...] float32
     labels: Tensor  # [B, classes], each row sums to 1
     pair: dict[str, Tensor] | None = None  # inputs of each clip's pair, where the config asks for pairs
     clips: Tensor | None = None  # [B] number of each row's clip among those of the training
+    seed: int = 0  # of the whole batch
+    rows: list[int] | None = None  # of the whole batch that are here; None: all
+    size: int | None = None  # clips of the whole batch; None: those here
+
+    @property
+    def whole(self) -> int:
+        """Clips of the whole batch."""
+        return len(self.labels) if self.size is None else self.size
+
+    @property
+    def share(self) -> float:
+        """Of the whole batch's clips, those that are here."""
+        return len(self.labels) / self.whole
+
+    @property
+    def places(self) -> list[int]:
+        """Of the clips that are here, in the whole batch."""
+        return list(range(self.whole)) if self.rows is None else self.rows
+
+    def generator(self, number: int) -> torch.Generator:
+        """The same for every part of a batch; another for each number, from 0."""
+        return torch.Generator().manual_seed(self.seed + ((number + 1) << 32))
+
+    def dealt(self, pieces: int, size: int) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Of every clip so many pieces: those of the whole batch, shuffled, some `size` of them for each step.
+
+        -> a step's pieces that are here, as clip [n] and piece [n], and what the sum of their losses is divided by.
+        """
+        here = torch.full((self.whole,), -1)
+        here[self.places] = torch.arange(len(self.labels))
+        order = torch.randperm(self.whole * pieces, generator=self.generator(0))
+        for step in order.tensor_split(max(1, len(order) // size)):
+            clip, device = here[step // pieces], self.labels.device
+            yield clip[clip >= 0].to(device), (step % pieces)[clip >= 0].to(device), len(step) * self.share
+
+    def uniform(self, number: int) -> Tensor:
+        """[B] of U(0, 1): the clips' places in draws for the whole batch."""
+        return torch.rand(self.whole, generator=self.generator(number))[self.places].to(self.labels.device)
 
 
 class Objective(nn.Module, ABC):
@@ -146,13 +193,19 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def steps(self, network: nn.Module, batch: Batch) -> Iterator[Tensor]:
-        """The losses of a batch, often one: after each the weights take a step, and then the next is computed."""
+        """The losses of a batch, often one: after each the weights take a step, and then the next is computed.
+
+        A loss is a mean over the clips that are here. Of every part of a batch there are equally many.
+        """
 
     def start(self, network: nn.Module) -> None:
         """Before a training that goes on from no checkpoint: take weights from elsewhere. Most systems need nothing."""
 
     def begin(self, network: nn.Module, epoch: int) -> None:
-        """Before an epoch, counted from 0: what is trained in it may depend on it. Most systems need nothing."""
+        """Before an epoch, counted from 0, or the rest of one: what is trained may depend on it, by `requires_grad_`.
+
+        Every weight of the network and of the objective is in the optimiser; one without a gradient stays as it is.
+        """
 
     def finish(self, network: nn.Module, batches: Iterable[Batch]) -> None:
         """After the last epoch: set what is computed from all training clips at once. Most systems need nothing."""

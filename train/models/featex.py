@@ -72,10 +72,10 @@ class Objective(base.Objective):
     def loss(self, network: Network, batch: base.Batch) -> Tensor:
         """Statistics are exchanged first, then halves of embeddings; both losses weigh the same."""
         labels = batch.labels
-        stft, of_statistics = augment.statex(batch.inputs["stft"], labels, self.config.statex)
+        stft, of_statistics = augment.statex(batch.inputs["stft"], labels, self.config.statex, batch.uniform(0))
         spectrum, stft = network.spectrum(batch.inputs["spectrum"]), network.stft(stft)
         loss = self.head(torch.cat([spectrum, stft], dim=1), labels)
         if self.exchanges is None:
             return loss
-        stft, of_halves = augment.featex(stft, of_statistics, self.config.featex)
+        stft, of_halves = augment.featex(stft, of_statistics, self.config.featex, batch.uniform(1))
         return loss + self.exchanges(torch.cat([spectrum, stft], dim=1), of_halves)

@@ -22,11 +22,11 @@ from typing import Annotated, ClassVar
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
+from torch.nn import functional
 
 from calib.clips import Clip
 from edge_runtime.features import LogMel, Spec
 from edge_runtime.scoring import Probability, Scoring
-from train.metric_losses import cross_entropy
 from train.models import base
 from train.models.blocks import InvertedResidual, convolution, glorot
 
@@ -119,12 +119,11 @@ class Objective(base.Objective):
         assert isinstance(network, Network)
         log_mel = batch.inputs["log_mel"]
         chosen = places(log_mel.shape[1], network.length, self.hop).to(log_mel.device)
-        segments = cut(log_mel, chosen, network.length)
-        labels = batch.labels.repeat_interleave(len(segments) // len(log_mel), dim=0)
-        order = torch.randperm(len(segments), device=segments.device)
-        for part in order.tensor_split(max(1, len(segments) // self.segments)):
+        segments = cut(log_mel, chosen, network.length).unflatten(0, (len(log_mel), -1))
+        for clip, at, count in batch.dealt(segments.shape[1], self.segments):
             network.remember()
-            yield cross_entropy(network.classifier(network.embed(segments[part])), labels[part])
+            logits = network.classifier(network.embed(segments[clip, at]))
+            yield functional.cross_entropy(logits, batch.labels[clip], reduction="sum") / count
 
 
 def places(frames: int, length: int, hop: int) -> Tensor:
