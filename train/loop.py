@@ -10,7 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -222,11 +222,16 @@ class Loop:
         return self.fabric.is_global_zero
 
 
-def _right_kernels(fabric: Fabric, config: Config) -> AbstractContextManager[None]:
+@contextmanager
+def _right_kernels(fabric: Fabric, config: Config) -> Iterator[None]:
     """Without oneDNN where it is wrong: a convolution of one column, strided, in bfloat16, has NaN for a gradient."""
-    if fabric.device.type == "cpu" and config.training.precision != "32-true":
-        return torch.backends.mkldnn.flags(enabled=False)  # type: ignore[no-any-return]
-    return nullcontext()
+    kept: Any = torch.backends.mkldnn
+    before = kept.enabled
+    kept.enabled = before and (fabric.device.type != "cpu" or config.training.precision == "32-true")
+    try:
+        yield
+    finally:
+        kept.enabled = before
 
 
 def fit(loop: Loop, every_clip: Iterable[Batch], tensorboard: bool = False) -> None:
