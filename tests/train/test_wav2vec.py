@@ -17,7 +17,7 @@ from export.bench import registry
 from export.to_onnx import write_graph
 from tests.conftest import ROOT, TINY_WAV2VEC, hum, save_wav2vec
 from tests.train.conftest import wav2vec_words as words
-from train import loop, run, settings
+from train import checkpoint, loop, run, settings
 from train.models import tdnn
 from train.models.base import Batch, SoundClass
 from train.models.tdnn import wav2vec, weights
@@ -189,7 +189,7 @@ def test_a_resumed_run_equals_an_unbroken_one(sections, folder, tmp_path):
 def test_fine_tuning_begins_from_the_pretrained_weights(sections, folder, tmp_path, monkeypatch):
     heard: list[dict[str, torch.Tensor]] = []
     monkeypatch.setattr(loop, "fit", lambda looped, *_: heard.append(looped.network.wav2vec.latents.state_dict()))
-    monkeypatch.setattr(loop, "seconds", lambda _: 0.0)
+    monkeypatch.setattr(checkpoint, "seconds", lambda _: 0.0)
     run.main([str(YAML), *words(sections, tmp_path / "run", f"wav2vec.weights={folder}"), "--epochs", "2"])
     pretrained = wav2vec.Latents(weights.pretrained(str(folder)), "context").state_dict()
     assert all(torch.equal(array, heard[0][name]) for name, array in pretrained.items())
