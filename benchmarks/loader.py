@@ -12,6 +12,7 @@ Memory: that of this process and its workers together (PSS), after the first cli
 import os
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,9 +92,9 @@ def consumed(config: Config, clips: list[Clip], batch: Batch, device: torch.devi
     return done * len(batch.labels) / (time.perf_counter() - began)
 
 
-def measure(name: str, clips: list[Clip], root: Path, options: object) -> None:
+def measure(name: str, clips: list[Clip], options: Namespace) -> None:
     """One line of the table, and one of memory."""
-    config = registry.load(name, [f"training.workers={options.workers}"])  # type: ignore[attr-defined]
+    config = registry.load(name, [f"training.workers={options.workers}"])
     if config.one_machine_type:
         kind = clips[0].machine_type
         config = config.for_type(kind)
@@ -102,7 +103,7 @@ def measure(name: str, clips: list[Clip], root: Path, options: object) -> None:
     began = time.perf_counter()
     loader, _ = data.loaders(clips, data.classes_of(clips, config.class_by), config)
     say(f"{name}: {len(clips)} clips read in {time.perf_counter() - began:.0f} s")
-    found = list(passes(loader, options.passes))  # type: ignore[attr-defined]
+    found = list(passes(loader, options.passes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     used = consumed(config, clips, next(iter(loader)), device)
     rates = [one.clips / one.seconds for one in found]
@@ -136,7 +137,7 @@ def main() -> None:
         check(index(root))
         print(f"{len(clips)} clips, indexed and checked in {time.perf_counter() - began:.1f} s", flush=True)
         for name in given.systems:
-            measure(name, clips, root, given)
+            measure(name, clips, given)
 
 
 if __name__ == "__main__":
