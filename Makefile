@@ -19,8 +19,9 @@ demo: $(VENV)/installed
 	rm -rf build/demo
 	$(BIN)/python export/demo.py --out build/demo $(if $(DATA),--data "$(DATA)")
 
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not verify"
+	$(BIN)/python -m pytest -m "not verify" -n auto --dist loadfile
 
 verify: $(VENV)/installed
 	$(BIN)/python -m pytest -m verify --timeout 3600
