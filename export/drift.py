@@ -17,7 +17,7 @@ from calib.references import EMPTY
 from edge_runtime.backends import Arrays, Backend, Several, open_backend
 from edge_runtime.bundle import Model
 from edge_runtime.features import Doubles
-from edge_runtime.scoring import Fusion, Nearest, Probability, Scoring, parts, project
+from edge_runtime.scoring import Fusion, Nearest, Part, Probability, Scoring, parts, project
 from export import data
 
 TIMES = 30  # runs that the quickest is taken of
@@ -28,8 +28,8 @@ class Drift(msgspec.Struct, frozen=True):
 
     kilobytes: int
     milliseconds: float  # a window, one thread
-    cosine: float  # median, of the embeddings (or scores) with those of FP32
-    noise: float  # variance of what moved, relative to the spread of normal sound
+    cosine: float  # median, of the embeddings (or scores) with those of FP32; of a fusion that of its worst part
+    noise: float  # variance of what moved, relative to the spread of normal sound; likewise
     spearman: float | None  # of the scores with those of FP32, mean over machines; None: too few clips
 
 
@@ -53,23 +53,34 @@ def measure(
         found[who] = Drift(
             kilobytes=file.stat().st_size // 1024,
             milliseconds=1e3 * _seconds(backends[who], window),
-            cosine=float(np.median(_cosines(reference_points, own_points))),
-            noise=noise(reference_points, own_points, owners),
+            cosine=min(float(np.median(_cosines(*pair))) for pair in zip(reference_points, own_points, strict=True)),
+            noise=worst_noise(reference_points, own_points, owners),
             spearman=_agreement(scores, _scores(own, model, new)),
         )
     return found
 
 
-def points(outputs: Arrays, model: Model) -> Doubles:
-    """What is scored of a network's outputs [windows, dimensions]: of unit length for the cosine, as log probabilities.
+def points(outputs: Arrays, model: Model) -> list[Doubles]:
+    """What each back end scores of a network's outputs [windows, ...] -> [windows, dimensions] each.
 
-    Of a fusion it is the first that comes from the network.
+    Of unit length for the cosine, as log probabilities for the probability; of every segment where there are several.
     """
-    part = next(part for part in parts(model.scoring) if part.of in model.outputs)
-    values = outputs[part.of].astype(np.float64).reshape(len(outputs[part.of]), -1)
+    own = [part for part in parts(model.scoring) if part.of in model.outputs]
+    return [_points(outputs[part.of].astype(np.float64), part) for part in own]
+
+
+def _points(values: Doubles, part: Part) -> Doubles:
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values[:, np.newaxis]
     if isinstance(part, Probability):
-        return values - np.logaddexp.reduce(values, axis=1, keepdims=True)
-    return project(values, part.metric if isinstance(part, Nearest) else "euclidean", EMPTY, EMPTY)
+        rows = rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+    else:
+        rows = project(rows, part.metric if isinstance(part, Nearest) else "euclidean", EMPTY, EMPTY)
+    return rows.reshape(len(values), -1)
+
+
+def worst_noise(reference: Sequence[Doubles], found: Sequence[Doubles], machines: Sequence[str]) -> float:
+    """The greatest noise among the back ends of a score."""
+    return max(noise(*pair, machines) for pair in zip(reference, found, strict=True))
 
 
 def noise(reference: Doubles, found: Doubles, machines: Sequence[str]) -> float:

@@ -33,7 +33,7 @@ from edge_runtime.cli import parser, run_command
 from edge_runtime.errors import BundleError, ConfigError, DataError
 from edge_runtime.features import Doubles
 from export import data, qdq
-from export.drift import Drift, measure, noise, points
+from export.drift import Drift, measure, points, worst_noise
 from export.lint import faults
 
 CLIPS = 100
@@ -141,15 +141,16 @@ class Trial:
 
     def _noise(self, ranges: qdq.TensorsData, form: qdq.Form, others: set[str]) -> float:
         qdq.write(self.network, qdq.plan(self.network, others), ranges, form, self._file)
-        found = noise(self._reference, self._points(self._file), self.machines)
+        found = worst_noise(self._reference, self._points(self._file), self.machines)
         self._file.unlink()
         return found
 
-    def _points(self, file: Path) -> Doubles:
+    def _points(self, file: Path) -> list[Doubles]:
         backend = open_backend(file, self.model)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # a backend runs on the thread that calls it
             outputs = list(pool.map(backend.run, self._windows))
-        return np.concatenate([points(output, self.model) for output in outputs])
+        heard = [points(output, self.model) for output in outputs]
+        return [np.concatenate(part) for part in zip(*heard, strict=True)]
 
 
 def _report(made: Quantized) -> str:

@@ -15,8 +15,10 @@ from calib.collect import collect
 from calib.machines import fit_machines, score_clips
 from edge_runtime import bundle, config, features
 from edge_runtime.backends import Several, open_backend
+from edge_runtime.bundle import Model
 from edge_runtime.cli import run_command
 from edge_runtime.errors import DataError
+from edge_runtime.scoring import Fusion, Nearest, Probability
 from export import drift, qdq, quantize
 from export.lint import faults
 from tests.export.conftest import MACHINES, MODEL
@@ -101,6 +103,20 @@ def test_what_blurs_most_stays_in_float(exported, clips, tmp_path):
     assert made.in_float["cpu"].share == pytest.approx(1.0)  # none is without any noise
     assert made.forms["cpu"].noise < 1e-9
     assert made.forms["cpu"].spearman == made.forms["fp32"].spearman == pytest.approx(1.0)
+
+
+def test_of_a_fusion_every_back_end_of_the_network_is_listened_to_and_the_worst_counts():
+    """A probability's rows are log probabilities of each segment; what is pooled beside the network does not move."""
+    parts = [Nearest(metric="euclidean"), Probability(), Nearest(of="mel", metric="euclidean")]
+    model = Model("m", "s", {}, {"embedding": [2], "logits": [2, 3]}, scoring=Fusion(parts=parts))
+    rng = np.random.default_rng(0)
+    outputs = {"embedding": rng.standard_normal((9, 2)), "logits": rng.standard_normal((9, 2, 3))}
+    embedding, logits = drift.points(outputs, model)
+    assert np.array_equal(embedding, outputs["embedding"]) and logits.shape == (9, 6)
+    np.testing.assert_allclose(np.exp(logits).reshape(9, 2, 3).sum(axis=2), 1.0)
+    moved = [embedding, logits + 0.1 * rng.standard_normal(logits.shape)]
+    machines = ["m"] * 9
+    assert drift.worst_noise([embedding, logits], moved, machines) == drift.noise(logits, moved[1], machines) > 1e-3
 
 
 def test_noise_is_what_moves_apart_against_the_spread_within_machines():
