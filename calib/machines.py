@@ -21,6 +21,7 @@ from edge_runtime.scoring import (
     fuse,
     part_scores,
     parts,
+    rows_of,
     score,
 )
 
@@ -100,7 +101,7 @@ def within_type(collected: Collected, name: str, scoring: Scoring) -> Within:
 
 def _residuals(machine: Collected, part: Nearest | Mahalanobis) -> Doubles:
     """[windows, dimensions] about the machine's mean, or for Mahalanobis about its domain's."""
-    rows, segments = _rows(machine.outputs[part.of])
+    rows, segments = rows_of(machine.outputs[part.of])
     values: Doubles = rows.astype(np.float64)
     domains = machine.target.repeat(segments) if isinstance(part, Mahalanobis) else np.zeros(len(values), bool)
     for domain in np.unique(domains):
@@ -108,23 +109,17 @@ def _residuals(machine: Collected, part: Nearest | Mahalanobis) -> Doubles:
     return values
 
 
-def _rows(output: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """[windows, segments, dimensions] -> [windows * segments, dimensions] and how many segments a window has."""
-    if output.ndim < 3:
-        return output, 1
-    return output.reshape(-1, output.shape[-1]), output.shape[1]
-
-
 def _normal(
     collected: Collected, windows: NDArray[np.bool_], part: Part, within: Within | None, classes: Sequence[str]
 ) -> Normal:
-    values, segments = _rows(collected.outputs[part.of][windows])
+    values, segments = rows_of(collected.outputs[part.of][windows])
     return Normal(
         name=collected.clips[0].machine,
         values=values,
         target=collected.target[windows].repeat(segments),
         kind=collected.kind[windows].repeat(segments),
         within=(within or {}).get(part),
+        segments=segments,
         classes=classes,
     )
 

@@ -38,6 +38,7 @@ class Normal:
     values: NDArray[np.floating]  # [windows, ...] of the output that the back end is of
     target: NDArray[np.bool_]  # [windows]
     kind: NDArray[np.intp]  # [windows] number of the window's attributes and domain
+    segments: int = 1  # rows of a window
     within: Doubles | None = None  # [dimensions, dimensions] covariance within other machines of the type
     classes: Sequence[str] = ()  # the machine that each logit stands for
 
@@ -64,7 +65,7 @@ def _fit_nearest(part: Nearest, normal: Normal, seed: int) -> References:
     mean, whitening = EMPTY, NO_WHITENING
     if part.whiten:
         mean = values.mean(axis=0)
-        whitening = inverse_root(covariance(values - mean, normal.within, part.prior))
+        whitening = inverse_root(covariance(values - mean, normal.within, part.prior * normal.segments))
     points = project(values, part.metric, mean, whitening)
     target = normal.target
     if part.references == "classes":
@@ -80,7 +81,7 @@ def _fit_mahalanobis(part: Mahalanobis, normal: Normal) -> References:
     means = np.stack([values[domains == domain].mean(axis=0) for domain in np.unique(domains)])
     residuals = values - means[np.unique(domains, return_inverse=True)[1]]
     mean = values.mean(axis=0)
-    whitening = inverse_root(covariance(residuals, normal.within, part.prior))
+    whitening = inverse_root(covariance(residuals, normal.within, part.prior * normal.segments))
     return _references((means - mean) @ whitening, np.ones(len(means)), mean, whitening)
 
 

@@ -38,3 +38,8 @@ class DeviceError(AuscultError):
 
 class BackendError(AuscultError):
     """An inference library is missing or refuses the model."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, for a line of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,6 +15,7 @@ from edge_runtime.errors import BundleError
 from edge_runtime.features import Doubles, Floats
 
 Outputs = dict[str, NDArray[np.float32]]
+BLOCK = 1024  # references that are compared at once: thousands of them would take twice their room in float64
 
 
 class Nearest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nearest"):
@@ -164,11 +165,19 @@ def part_score(outputs: Outputs, part: Part, fitted: Fitted) -> Doubles:
     if part.of not in outputs:
         raise BundleError(f"scoring {part.__struct_config__.tag}: no output {part.of}; there is {', '.join(outputs)}")
     array = outputs[part.of]
-    values: Doubles = (
-        array.reshape(-1, array.shape[-1]).astype(np.float64) if array.ndim > 2 else array.astype(np.float64)
-    )
-    scores: Doubles = _row_scores(values, part, fitted).reshape(len(array), -1).mean(axis=1)
-    return scores
+    rows, segments = rows_of(array)
+    scores = _row_scores(rows.astype(np.float64), part, fitted)
+    if segments == 1:
+        return scores
+    means: Doubles = scores.reshape(-1, segments).mean(axis=1)
+    return means
+
+
+def rows_of(output: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """[windows, segments, dimensions] -> [windows * segments, dimensions] and segments a window; any other as it is."""
+    if output.ndim < 3:
+        return output, 1
+    return output.reshape(-1, output.shape[-1]), output.shape[1]
 
 
 def _row_scores(values: Doubles, part: Part, fitted: Fitted) -> Doubles:
@@ -188,7 +197,11 @@ def _distance(values: Doubles, part: Part, fitted: References) -> Doubles:
     """
     metric, k = (part.metric, part.nearest) if isinstance(part, Nearest) else ("euclidean", 1)
     points = project(values, metric, fitted.mean, fitted.whitening)
-    distances = pairwise(points, fitted.points.astype(np.float64), metric) / fitted.radii
+    blocks = range(0, len(fitted.points), BLOCK)
+    distances = np.concatenate(
+        [pairwise(points, fitted.points[at : at + BLOCK].astype(np.float64), metric) for at in blocks], axis=1
+    )
+    distances /= fitted.radii
     if k == 1:
         nearest: Doubles = distances.min(axis=1)
         return nearest

@@ -12,6 +12,11 @@ from train import data, settings
 from train.models.base import Config
 
 CONFIGS = Path(__file__).parent / "configs"
+FREE = (
+    "workers",
+    "cache_mb",
+    "save_minutes",
+)  # of a training: how clips are read and weights kept, not what comes of it
 
 
 def trainable(name: str, chosen: Config, clips: Sequence[Clip], root: str) -> None:
@@ -73,10 +78,9 @@ def resumable(file: Path, before: Config, chosen: Config) -> None:
 def differing(before: Config, now: Config) -> list[tuple[str, object, object]]:
     """(field, before, now) of every setting that shapes a network and differs.
 
-    How clips are read does not, nor how often weights are saved; nor the number of epochs, unless the learning rate
-    follows it.
+    The number of epochs does not, unless the learning rate follows it.
     """
-    free = {"training.workers", "training.cache_mb", "training.save_minutes"}
+    free = {f"training.{name}" for name in FREE}
     if before.training.schedule == "constant":
         free |= {"training.epochs"}
     one, other = (_flat(msgspec.to_builtins(settings_)) for settings_ in (before, now))

@@ -119,7 +119,7 @@ def loaders(
     number = {sound_class: place for place, sound_class in enumerate(classes)}
     labels = np.eye(len(classes), dtype=np.float32)[[number[class_of(clip, config.class_by)] for clip in clips]]
     drawn = Draws(len(clips), training.batch, training.seed, True, config.sampling(clips))
-    _check_parts(drawn.smallest, processes, training.accumulate)
+    _check_parts(drawn, processes, training.accumulate)
     in_order = Draws(len(clips), training.batch, training.seed, False)
     source = _source(clips, inputs, config)
 
@@ -153,12 +153,18 @@ def _source(clips: Sequence[Clip], inputs: Mapping[str, Spec], config: Config) -
     return Sounds(clips, window, config.training.cache_mb * MIB)
 
 
-def _check_parts(smallest: int, processes: int, each: int) -> None:
-    """A part has two clips or more: a batch norm cannot do with one."""
-    if processes * each > 1 and smallest // 2 < processes * each:
+def _check_parts(drawn: Draws, processes: int, each: int) -> None:
+    """A part has two clips or more, as a batch norm needs, and two of each class where a batch is of P x K."""
+    parts = f"{processes} processes x training.accumulate {each} parts"
+    if processes * each > 1 and drawn.smallest // 2 < processes * each:
         raise ConfigError(
-            f"{processes} processes x training.accumulate {each} parts: a batch has {smallest} clips, and a part wants "
-            "two or more; give a larger training.batch, or fewer of them"
+            f"{parts}: a batch has {drawn.smallest} clips, and a part wants two or more; give a larger training.batch, "
+            "or fewer of them"
+        )
+    if drawn.per_class and processes * each > 1 and drawn.per_class // 2 < processes * each:
+        raise ConfigError(
+            f"{parts}: a batch has {drawn.per_class} clips of a class (clips_per_class), and a part wants two or more; "
+            "give more of them, or fewer parts"
         )
 
 

@@ -61,6 +61,11 @@ class Draws(Sampler[Draw]):
             yield int(rng.integers(1 << 62)), places.tolist()
 
     @property
+    def per_class(self) -> int:
+        """Clips of each class in a batch of P x K; 0 for any other."""
+        return self._sampling.clips if isinstance(self._sampling, PerClass) else 0
+
+    @property
     def smallest(self) -> int:
         """Clips of the smallest batch."""
         if isinstance(self._sampling, HalfAndHalf):
@@ -112,12 +117,12 @@ class Parts(Sampler[Part]):
 def rows_of(batch: int, parts: int, part: int) -> list[int]:
     """A part's rows: each with its mirror image in the batch, as mirror images of one another, two rows or more.
 
-    What exchanges something between mirror images does in the parts what it does in the whole.
+    What exchanges something between mirror images does in the parts what it does in the whole. Rows are dealt in turn,
+    so that a part of a batch of several kinds or classes has all of them.
     """
-    half = batch // 2
-    first, last = half * part // parts, half * (part + 1) // parts
-    middle = [half] if batch % 2 and part == 0 else []  # the first part is never the larger one
-    return [*range(first, last), *middle, *range(batch - last, batch - first)]
+    own = range(part, batch // 2, parts)
+    middle = [batch // 2] if batch % 2 and part == parts - 1 else []  # the last part is never the larger one
+    return [*own, *middle, *(batch - 1 - row for row in reversed(own))]
 
 
 def _halves(sampling: HalfAndHalf, batch: int) -> int:

@@ -122,8 +122,10 @@ class Loop:
             progress.seconds = time.perf_counter() - began
             if progress.step < self.count and self._due():
                 self.save()
-        if wrong := self.steps.broken():
-            raise parallel.shared(self.stopped(f"after epoch {progress.epoch + 1}: {wrong} is not finite"))
+        wrong = self.steps.broken()
+        if parallel.anywhere(bool(wrong), self.fabric.device):
+            what = f"after epoch {progress.epoch + 1}: {wrong or 'a weight of another process'} is not finite"
+            raise parallel.shared(self.stopped(what))
         row = progress.end_epoch()
         if self._log is not None:
             self._log.end_epoch(progress.epoch - 1, row)

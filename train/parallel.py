@@ -44,7 +44,10 @@ def begin(precision: Any) -> Fabric:
             accelerator="cuda" if gpus else "cpu",
             devices=here,
             num_nodes=size // here,
-            strategy=DDPStrategy(find_unused_parameters=True),  # an epoch may leave weights frozen, a step unused
+            strategy=DDPStrategy(
+                find_unused_parameters=True,  # an epoch may leave weights frozen, a step unused
+                broadcast_buffers=False,  # statistics are of all processes already; what is kept of clips is one's own
+            ),
             precision=precision,
             plugins=[TorchElasticEnvironment()],
         )
@@ -104,6 +107,11 @@ def together() -> Iterator[None]:
 def shared(line: str) -> AuscultError:
     """A mistake that every process has found by itself."""
     return SharedError(line) if distributed.is_initialized() else AuscultError(line)
+
+
+def anywhere(found: bool, device: torch.device) -> bool:
+    """Whether one of the processes has found it; all ask at the same place."""
+    return bool(everyones(torch.tensor(float(found), device=device)).any())
 
 
 def everyones(values: Tensor) -> Tensor:

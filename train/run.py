@@ -38,7 +38,7 @@ from calib.fit import training_clips
 from calib.scorings import with_scoring
 from edge_runtime import __version__, bundle, config, features
 from edge_runtime.cli import new_path, parser, run_command
-from edge_runtime.errors import ConfigError, DataError
+from edge_runtime.errors import ConfigError, DataError, first_line
 from train import checkpoint, checks, data, log, loop, parallel, settings
 from train.backend import measured
 from train.models import SYSTEMS
@@ -111,11 +111,7 @@ def _state(file: Path) -> dict[str, Any]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         return {"state_dict": state["state_dict"], checkpoint.CONFIG_KEY: state[checkpoint.CONFIG_KEY]}
     except Exception as error:
-        raise ConfigError(f"{file}: not a checkpoint of a run ({_first_line(error)}); train it again") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{file}: not a checkpoint of a run ({first_line(error)}); train it again") from None
 
 
 def shapes(chosen: Config) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from edge_runtime.errors import ConfigError
 from export.bench import registry
+from export.bench.trial import digest
 
 
 class Ablation(NamedTuple):
@@ -31,9 +32,12 @@ def _read(word: str, systems: Sequence[str]) -> Ablation:
     if system not in systems:
         raise ConfigError(f"--ablate {word}: {system} is not benchmarked; add it to --systems ({', '.join(systems)})")
     changes = [part.strip() for part in change.split(";") if part.strip()]
+    if any(one.startswith("training.seed") for one in changes):
+        raise ConfigError(f"--ablate {word}: --seeds N trains seeds 0 to N-1")
     return Ablation(f"{system} {' '.join(changes)}", system, changes)
 
 
 def file_name(name: str) -> str:
-    """A row's name as the name of a folder."""
-    return re.sub(r"[^\w.=-]+", "_", name).strip("_")
+    """A row's name as the name of a folder: another for every name, and of no more than 100 characters."""
+    plain = re.sub(r"[^\w.=-]+", "_", name).strip("_")
+    return plain if plain == name else f"{plain[:80]}-{digest(name)}"

@@ -25,7 +25,6 @@ from train.settings import system_of
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("edge_runtime", "calib", "train", "export")
 UNTOLD = ("scoring", "poolings", "hop_frames")  # settings that no training depends on
-READING = ("workers", "cache_mb", "save_minutes")  # how clips are read and weights kept, not what comes of them
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +94,8 @@ def plan(request: Request) -> Plan:
     wholes = [ablations.Ablation(name, name, []) for name in request.systems]
     for name, system, own in [*wholes, *ablated]:
         configs[name] = _load(system, [*changes, *(f"{system}:{change}" for change in own)])
+        if own and _scored(configs[name]) == _scored(configs[system]):
+            raise ConfigError(f"--ablate {name}: changes nothing that {system} is not already; leave it out")
         if reason := _missing(name, configs[name], train, request.train_data or request.data, found):
             missing[name] = reason
             continue
@@ -198,8 +199,14 @@ def _told(config: Config) -> dict[str, object]:
     So a network stays the same when a setting is added that was not there when it was trained.
     """
     told = {name: value for name, value in _changed(config).items() if name not in UNTOLD}
-    told["training"] = {name: v for name, v in _changed(config.training).items() if name not in READING}
-    return {"system": system_of(config), **told}
+    told["training"] = {name: v for name, v in _changed(config.training).items() if name not in checks.FREE}
+    outside = {"outside": digest_} if (digest_ := config.outside()) else {}
+    return {"system": system_of(config), **outside, **told}
+
+
+def _scored(config: Config) -> tuple[object, ...]:
+    """The settings that scores depend on."""
+    return _told(config), config.scoring, config.poolings, config.hop
 
 
 def _changed(settings: msgspec.Struct) -> dict[str, object]:

@@ -91,7 +91,7 @@ def judge(plan: Plan, done: Done, told: dict[str, str]) -> Results:
     best = max((n for n in detectors.names() if n in drawn), key=lambda n: float(drawn[n][ALL].values[-1]))
     names = [*plan.configs, *detectors.names()]
     systems = [_system(name, plan, done, drawn, drawn[best], judge_) for name in names]
-    systems = [_with_part(one, drawn, judge_) for one in systems]
+    systems = [_with_part(one, done, judge_) for one in systems]
     return Results(
         **told,
         request=msgspec.to_builtins(plan.request, enc_hook=str),
@@ -129,11 +129,13 @@ def _system(
     )
 
 
-def _with_part(system: System, drawn: dict[str, dict[str, Drawn]], judge_: Judge) -> System:
-    """An ablation beside its whole system, over the same resamples."""
-    if system.of not in drawn or not system.judged:
+def _with_part(system: System, done: Done, judge_: Judge) -> System:
+    """An ablation beside its whole system, over the same seeds and the same resamples."""
+    both = [done.scored.get(name, {}) for name in (system.of, system.name)]
+    seeds = sorted(set.intersection(*map(set, both)))
+    if not system.of or not seeds:
         return system
-    whole, less = drawn[system.of], drawn[system.name]
+    whole, less = (judge_.judge(_scores([one[seed] for seed in seeds])) for one in both)
     judged = {
         machine: msgspec.structs.replace(
             one, part=dict(zip(judge_.names, (whole[machine] - less[machine]).intervals, strict=True))

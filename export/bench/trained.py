@@ -18,7 +18,8 @@ from edge_runtime.cli import say
 from edge_runtime.errors import AuscultError, ConfigError, DataError
 from edge_runtime.features import LogMel, samples_of
 from export.bench import maps, scores
-from export.bench.plan import Job, Part
+from export.bench.ablations import file_name
+from export.bench.plan import UNTOLD, Job, Part
 from export.bench.scores import Scored
 from export.bench.trial import Trial, digest
 from train.models.base import Config
@@ -65,13 +66,15 @@ def train(job: Job, part: Part) -> None:
     from train import run, settings  # late: Lightning takes seconds, and detectors need none of it
 
     assert job.config is not None
+    wanted = job.config if part.machine_type is None else job.config.for_type(part.machine_type)
     if run.finished(part.folder):
+        _check_settings(part.folder / run.CONFIG, wanted)
         return
     begun = run.begun(part.folder)
     words = ["--data", str(job.train_data), "--out", str(part.folder)]
     words += ["--machine-type", part.machine_type] if part.machine_type else []
     with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / f"{job.name}.yaml"
+        file = Path(temporary) / f"{file_name(job.name)}.yaml"
         settings.save(file, job.config)
         if begun:
             file = part.folder / run.CONFIG
@@ -82,6 +85,19 @@ def train(job: Job, part: Part) -> None:
             run.main([str(file), *words])
         except (ConfigError, DataError) as error:
             raise UnsuitableError(str(error)) from None
+
+
+def _check_settings(file: Path, wanted: Config) -> None:
+    """A folder's name says which settings differ from the defaults: those may have been others when it was trained."""
+    from train import checks, settings
+
+    found = [
+        f"{name} {a}, now {b}"
+        for name, a, b in checks.differing(settings.load(file), wanted)
+        if name.partition(".")[0] not in UNTOLD and not name.startswith("wav2vec.architecture")
+    ]
+    if found:
+        raise ConfigError(f"{file}: trained with {'; '.join(found)}; move its folder away, or give other --runs")
 
 
 def _part(job: Job, part: Part, trial: Trial) -> Scored:

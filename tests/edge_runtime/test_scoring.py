@@ -54,8 +54,13 @@ def test_segments_are_judged_one_by_one_and_averaged_over_their_window():
     known = machine(Nearest(metric="euclidean"), references([[0.0], [10.0]]))
     found = score({"embedding": np.array([[[1.0], [9.0], [5.0]], [[0.0], [10.0], [13.0]]])}, known)
     np.testing.assert_allclose(found, [(1 + 1 + 5) / 3, 1.0])
-    found = score({"score": np.array([[1.0, 3.0], [5.0, 6.0]])}, machine(Network(), Nothing()))
-    np.testing.assert_allclose(found, [2.0, 5.5])
+
+
+def test_thousands_of_references_are_compared_in_blocks_and_nothing_is_lost_between_them():
+    points = np.arange(2500.0)[:, np.newaxis]
+    known = machine(Nearest(metric="euclidean", nearest=2), references(points))
+    found = score({"embedding": np.array([[1023.5], [2047.6], [2499.0], [-1.0]])}, known)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.5, 1.5], atol=1e-6)  # of squares of 2000, in float64
 
 
 def test_a_fusion_may_weigh_its_parts():

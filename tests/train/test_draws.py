@@ -80,3 +80,15 @@ def test_the_smallest_batch_is_known_before_it_is_drawn(sampling):
     for batch in (2, 5, 6, 7, 16, 64):
         draws = Draws(16, batch, 3, True, sampling)
         assert min(len(places) for places in epoch(draws)) == draws.smallest
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_every_part_of_a_batch_of_two_kinds_or_of_several_classes_has_all_of_them(parts):
+    (batch,) = epoch(Draws(32, 32, 0, True, HalfAndHalf([True] * 16 + [False] * 16)))
+    counts = [sum(batch[row] < 16 for row in rows_of(32, parts, part)) for part in range(parts)]
+    assert counts == [16 // parts] * parts
+    classes = [place // 8 for place in range(48)]
+    (batch,) = epoch(Draws(48, 48, 0, True, PerClass(classes, 8)))
+    for part in range(parts):
+        found = [classes[batch[row]] for row in rows_of(48, parts, part)]
+        assert [found.count(one) for one in range(6)] == [8 // parts] * 6

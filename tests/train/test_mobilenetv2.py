@@ -105,7 +105,7 @@ def test_logits_of_a_window_are_those_of_each_sub_window_alone():
 
 
 def test_a_step_sees_sub_windows_of_all_clips_and_every_one_once():
-    config, network = network_of(window_frames=90, segments=6, learned_hop_frames=13, segment_hop_frames=26)
+    config, network = network_of(window_frames=90, step_segments=6, learned_hop_frames=13, segment_hop_frames=26)
     log_mel, labels = levels(6, 90), torch.eye(3).repeat(2, 1)
     seen: list[torch.Tensor] = []
     network.train().body.register_forward_pre_hook(lambda _, rows: seen.append(rows[0][:, 0, 0, 0]))
@@ -125,7 +125,7 @@ class Level(torch.nn.Module):
 
 def test_a_sub_window_keeps_its_clips_label(monkeypatch):
     """Clip n is of n dB and of class n: who hears the level is never wrong."""
-    config, network = network_of(classes=4, window_frames=90, segments=4)
+    config, network = network_of(classes=4, window_frames=90, step_segments=4)
     monkeypatch.setattr(network, "embed", lambda rows: rows[:, 0, 0])
     network.classifier = Level()
     log_mel = torch.arange(4.0)[:, None, None].expand(4, 90, 128)
@@ -173,5 +173,5 @@ def test_its_config_is_the_published_one():
     config = settings.load(ROOT / "train" / "configs" / "mobilenetv2.yaml")
     assert isinstance(config, mobilenetv2.Config) and config.one_machine_type
     assert config.scoring == Probability(form="odds")
-    assert (config.training.learning_rate, config.training.epochs, config.segments) == (1e-5, 20, 32)
+    assert (config.training.learning_rate, config.training.epochs, config.step_segments) == (1e-5, 20, 32)
     assert (config.segment_frames, config.learned_hop_frames, config.training.l2) == (64, 8, 0.0)

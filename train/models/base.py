@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import torch
@@ -94,6 +94,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Why a training cannot begin on this computer whatever the clips, in words; empty where nothing. Fast."""
         return ""
 
+    def outside(self) -> str:
+        """What a training depends on beside settings and clips, such as weights in files, as a digest."""
+        return ""
+
     def for_type(self, machine_type: str) -> "Config":
         """The settings of a network that knows one machine type alone; most need not know which."""
         return self
@@ -135,6 +139,12 @@ class SoundClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def machine(self) -> str:
         """As `Clip.machine` says it."""
         return f"{self.machine_type}_{self.section}" if self.section else self.machine_type
+
+
+def merging(keys: Sequence[Any]) -> Tensor:
+    """[classes, merged]: classes of equal keys become one; labels @ this are labels of those, in the keys' order."""
+    known = sorted(set(keys))
+    return torch.eye(len(known))[[known.index(key) for key in keys]]
 
 
 class Batch(NamedTuple):

@@ -48,7 +48,7 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     segment_frames: Annotated[int, Meta(ge=5)] = 64  # of a sub-window; a shorter window is one itself
     segment_hop_frames: Frames = 8  # between sub-windows that listen
     learned_hop_frames: Frames = 8  # between sub-windows that are trained on
-    segments: Annotated[int, Meta(ge=2)] = 32  # behind one gradient step, drawn from all clips of a batch
+    step_segments: Annotated[int, Meta(ge=2)] = 32  # behind one gradient step, drawn from all clips of a batch
     scoring: Scoring = Probability(form="odds")
 
     one_machine_type: ClassVar[bool] = True
@@ -112,7 +112,7 @@ class Objective(base.Objective):
 
     def __init__(self, config: Config, network: Network, classes: Sequence[base.SoundClass]) -> None:
         super().__init__()
-        self.segments, self.hop = config.segments, config.learned_hop_frames
+        self.segments, self.hop = config.step_segments, config.learned_hop_frames
 
     def steps(self, network: nn.Module, batch: base.Batch) -> Iterator[Tensor]:
         """All sub-windows of all clips, shuffled, some for each step."""

@@ -23,11 +23,9 @@ class ClassCentres(nn.Module):
 
     def __init__(self, config: Config, dimensions: int, classes: Sequence[base.SoundClass]) -> None:
         super().__init__()
-        names = [(one.machine, one.attributes) for one in classes]
-        known = sorted(set(names))
-        self.register_buffer("merging", torch.eye(len(known))[[known.index(name) for name in names]])
+        self.register_buffer("merging", base.merging([(one.machine, one.attributes) for one in classes]))
         trainable = not config.frozen_centres
-        self.head = SubClusterAdaCos(dimensions, len(known), config.sub_clusters, trainable)
+        self.head = SubClusterAdaCos(dimensions, self.merging.shape[1], config.sub_clusters, trainable)
 
     def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
         """[B, D], [B, classes] -> loss."""

@@ -2,7 +2,8 @@
 
 Made of standardised log-mels and for the autoencoder alone: embeddings of clips heard batches ago would teach ResNet-18
 nothing. A batch holds few clips of the target domain or none, so the last window of each is kept, up to 32 clips; 18 MB
-at the default window, and part of a checkpoint. What is made has the labels, and so the conditions, of both, mixed.
+at the default window. Of several processes each keeps those that it hears, and a checkpoint has the first one's. What
+is made has the labels, and so the conditions, of both, mixed.
 """
 
 from collections.abc import Sequence

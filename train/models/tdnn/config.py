@@ -68,6 +68,9 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def unavailable(self) -> str:
         return "" if self.wav2vec is None else weights.absent(self.wav2vec.weights)
 
+    def outside(self) -> str:
+        return "" if self.wav2vec is None else weights.digest(self.wav2vec.weights)
+
     def sampling(self, clips: Sequence[Clip]) -> Sampling:
         if not self.triplet:
             return EveryClip()

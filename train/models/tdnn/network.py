@@ -18,8 +18,8 @@ FLOOR = 1e-5  # variance added inside the root: its slope stays below 160 where 
 class Frames(nn.Sequential):
     """[B, maps, frames] -> [B, 1500, frames]: each layer a convolution, batch norm and ReLU.
 
-    Silence is put beside the window, so that as many frames come out as go in. The norm stands before the ReLU, where
-    it becomes a part of the convolution when the network is exported.
+    The mean level of each band is put beside the window, so that as many frames come out as go in. The norm stands
+    before the ReLU, where it becomes a part of the convolution when the network is exported.
     """
 
     def __init__(self, maps: int) -> None:

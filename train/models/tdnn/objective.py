@@ -21,7 +21,9 @@ class Objective(base.Objective):
         super().__init__()
         self.margin, self.triplet = config.margin, config.triplet
         self.attributes = nn.Linear(WIDTH, len(classes)) if config.attributes else None
-        self.register_buffer("sections", _sections(classes), persistent=False)
+        self.register_buffer(
+            "sections", base.merging([(one.machine_type, one.section) for one in classes]), persistent=False
+        )
         self.tuning_epochs = 0 if config.wav2vec is None else config.wav2vec.epochs
         self.tuning = False  # whether wav2vec 2.0 learns, and it alone
         self.speech = nn.Linear(N_MELS, self.sections.shape[1]) if self.tuning_epochs else None
@@ -59,10 +61,3 @@ class Objective(base.Objective):
         if self.attributes is not None:
             terms["attributes"] = metric_losses.cross_entropy(self.attributes(embedding), batch.labels)
         return terms
-
-
-def _sections(classes: Sequence[base.SoundClass]) -> Tensor:
-    """[classes, sections], the sections in the order that `train/data.merged` has them in."""
-    of_class = [(one.machine_type, one.section) for one in classes]
-    known = sorted(set(of_class))
-    return torch.eye(len(known))[[known.index(one) for one in of_class]]

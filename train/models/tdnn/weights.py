@@ -13,7 +13,8 @@ from typing import Any
 
 from torch.nn.utils import parametrize
 
-from edge_runtime.errors import ConfigError
+from edge_runtime.bundle import sha256
+from edge_runtime.errors import ConfigError, first_line
 
 PACKAGE = "wav2vec 2.0 needs transformers: pip install 'auscult[wav2vec]'"
 CONFIG, WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
@@ -36,6 +37,15 @@ def absent(weights: str) -> str:
     except ConfigError as error:
         return str(error)
     return ""
+
+
+def digest(weights: str) -> str:
+    """SHA-256 of the weights' file where they are on this computer; empty where they are not."""
+    try:
+        place = folder(weights, download=False)
+    except ConfigError:
+        return ""
+    return sha256(next(place / name for name in WEIGHTS if (place / name).is_file()))
 
 
 def folder(weights: str, download: bool) -> Path:
@@ -71,9 +81,7 @@ def built(shape: dict[str, Any]) -> Any:
     try:
         return _plain(transformers.Wav2Vec2Model(settings(**shape, **FORM)))
     except Exception as error:
-        raise ConfigError(
-            f"wav2vec.architecture: {_first_line(error)}; leave it out, the weights tell theirs"
-        ) from None
+        raise ConfigError(f"wav2vec.architecture: {first_line(error)}; leave it out, the weights tell theirs") from None
 
 
 def pretrained(weights: str) -> Any:
@@ -89,7 +97,7 @@ def pretrained(weights: str) -> Any:
             place, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True, **FORM
         )
     except Exception as error:
-        raise ConfigError(f"wav2vec.weights {weights}: cannot be read ({_first_line(error)}); get it again") from None
+        raise ConfigError(f"wav2vec.weights {weights}: cannot be read ({first_line(error)}); get it again") from None
     if lack := sorted(told["missing_keys"]) or sorted(name for name, *_ in told["mismatched_keys"]):
         raise ConfigError(f"wav2vec.weights {weights}: no weights of {lack[0]} as {CONFIG} tells; get it again")
     return _plain(model)
@@ -118,7 +126,7 @@ def _of_hub(name: str, download: bool) -> Path:
         try:
             return Path(snapshot_download(name, allow_patterns=files))
         except Exception as error:
-            why = f"the hub does not give it ({_first_line(error)})"
+            why = f"the hub does not give it ({first_line(error)})"
     raise ConfigError(
         f"wav2vec.weights {name}: no such folder, and {why}; get it with `hf download {name}`, "
         "give a folder (wav2vec.weights=FOLDER), or train without (wav2vec=null)"
@@ -141,7 +149,3 @@ def _lacking(place: Path) -> str:
 
 def _shaping(told: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name in SHAPE}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
