@@ -18,10 +18,17 @@ from train import checkpoint, run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SGD = ["--epochs", "2", "--set", "training.optimiser=sgd", "--set"]
+OEVAE = [
+    word
+    for change in ("segment_frames=16", "classifier=false", "smote=0.0", "scoring={kind: network, of: latent}")
+    for word in ("--set", change)
+]
 SYSTEMS = {
     "featex": [*SGD, "training.learning_rate=0.02"],
     "tfap": [*SGD, "training.learning_rate=0.02", "--set", "mixup=none", "--set", "crop_frames=20"],
     "autoencoder": [*SGD, "training.learning_rate=0.0005", "--set", "stacks=40", "--machine-type", "fan"],  # in 3 steps
+    # half of a batch is of another kind; what its autoencoder draws for each process weighs a ten-millionth
+    "oevae": [*SGD, "training.learning_rate=0.002", *OEVAE, "--machine-type", "fan"],
 }
 # float32: sums over a batch are made of two halves, and an SGD of a few steps carries on what that changes
 SAME = {"rel": 2e-4}
