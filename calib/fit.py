@@ -46,6 +46,17 @@ def training_clips(data: str | Path, machines: Sequence[str] = ()) -> list[Clip]
     return clips
 
 
+def of_known_types(clips: list[Clip], model: bundle.Model, data: str | Path) -> list[Clip]:
+    """The clips whose machine type a network knows, where it is for one alone; else all."""
+    known = [clip for clip in clips if not model.machine_types or clip.machine_type in model.machine_types]
+    if not known:
+        types = ", ".join(sorted({clip.machine_type for clip in clips})) or "none"
+        raise DataError(
+            f"{data}: the network is for {', '.join(model.machine_types)} alone, and the clips are of {types}"
+        )
+    return known
+
+
 def few_targets(clips: list[Clip], count: int) -> list[Clip]:
     """The same clips with the first `count` of each machine's target domain, by name: what is imprinted of it."""
     seen: dict[str, int] = {}
@@ -90,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     _check(options)
     clips = training_clips(options.data, options.machine)
+    if options.model is not None:
+        clips = of_known_types(clips, bundle.load_model(options.model), options.data)
     if options.target_clips is not None:
         clips = few_targets(clips, options.target_clips)
     if options.detector:

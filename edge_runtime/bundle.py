@@ -49,6 +49,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: int = 0
     macs: int = 0  # multiply-accumulates a window; 1 is 2 FLOPs
     trained_on: list[str] = []  # machines
+    machine_types: list[str] = []  # that it knows, where it is for one alone; none: any
     classes: list[str] = []  # the machine that each of the network's logits stands for
 
     @property

@@ -42,4 +42,5 @@ class BackendError(AuscultError):
 
 def first_line(error: Exception) -> str:
     """What an error of another library says, for a line of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 160 else f"{line[:160]}…"

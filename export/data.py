@@ -13,6 +13,7 @@ import numpy as np
 
 from calib.clips import Clip, index
 from calib.collect import clip_windows
+from calib.fit import of_known_types
 from edge_runtime.backends import Arrays
 from edge_runtime.bundle import Model
 from edge_runtime.cli import say
@@ -31,11 +32,11 @@ def opened(options: argparse.Namespace, model: Model) -> Iterator[list[Clip]]:
     if options.simulated == (options.data is not None):
         raise ConfigError("give either --data DATA or --simulated")
     if options.data is not None:
-        yield index(options.data)
+        yield of_known_types(index(options.data), model, options.data)
         return
     with TemporaryDirectory() as folder:
         simulate(Path(folder) / "data", model)
-        yield index(Path(folder) / "data")
+        yield index(Path(folder) / "data")  # of whatever type: nothing is judged by them
 
 
 def simulate(out: Path, model: Model) -> None:

@@ -158,8 +158,8 @@ def _check_parts(drawn: Draws, processes: int, each: int) -> None:
     parts = f"{processes} processes x training.accumulate {each} parts"
     if processes * each > 1 and drawn.smallest // 2 < processes * each:
         raise ConfigError(
-            f"{parts}: a batch has {drawn.smallest} clips, and a part wants two or more; give a larger training.batch, "
-            "or fewer of them"
+            f"{parts}: a batch has {drawn.smallest} clips, and a part wants two or more; give fewer of them, "
+            "or a larger training.batch where there are more clips"
         )
     if drawn.per_class and processes * each > 1 and drawn.per_class // 2 < processes * each:
         raise ConfigError(

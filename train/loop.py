@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from calib.progress import bar
-from edge_runtime.errors import AuscultError
+from edge_runtime.errors import AuscultError, ConfigError
 from train import checkpoint, log, optimisers, parallel
 from train.draws import Parts
 from train.models.base import Batch, Config, Objective
@@ -213,6 +213,10 @@ class Loop:
         if found is None:
             return checkpoint.Progress()
         state, progress = found
+        if progress.epoch > self.training.epochs:
+            raise ConfigError(
+                f"{self.folder}: trained for {progress.epoch} epochs already; resume with as many or more (--epochs)"
+            )
         self.steps.load_state_dict(state[checkpoint.WEIGHTS])
         self.optimisers.load_state_dict(state[checkpoint.OPTIMISERS])
         if self.scaler is not None:

@@ -4,8 +4,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from train.metric_losses import unit_products
 from train.parallel import everyones
 
 LARGEST_ANGLE = math.pi / 4  # the angle that scales are computed at
@@ -40,7 +40,7 @@ class SubClusterAdaCos(nn.Module):
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """[B, D] -> [B, C K] cosines of the angles to every centre."""
-        return functional.normalize(embeddings, dim=1) @ functional.normalize(self.centres, dim=1).T
+        return unit_products(embeddings, self.centres)
 
     def probabilities(self, cosines: Tensor) -> Tensor:
         """[B, C K] -> [B, C]: a softmax over all centres, summed over those of a class."""

@@ -1,6 +1,7 @@
 """Losses over classes and over the conditions of a machine; labels are rows [B, classes] that sum to 1."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,15 @@ class ArcFace(nn.Module):
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """[B, D] -> [B, C] of the angles to every direction."""
-        return functional.normalize(embeddings, dim=1) @ functional.normalize(self.directions, dim=1).T
+        return unit_products(embeddings, self.directions)
+
+
+def unit_products(rows: Tensor, directions: Tensor) -> Tensor:
+    """[B, D], [C, D] -> [B, C] cosines, in float32 whatever the precision: a scale of 30 makes much of an error."""
+    device = rows.device.type
+    mixed = torch.is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False) if mixed else nullcontext():
+        return functional.normalize(rows.to(directions.dtype), dim=1) @ functional.normalize(directions, dim=1).T
 
 
 def with_margin(cosines: Tensor, margin: float) -> Tensor:

@@ -99,6 +99,13 @@ def begun(folder: Path) -> bool:
     return all((folder / name).exists() for name in (CONFIG, bundle.MODEL, CLASSES))
 
 
+def _hardly_begun(folder: Path) -> bool:
+    """Whether a run was killed while it wrote its first files: there is nothing to go on from, and nothing to lose."""
+    names = {CONFIG, CLASSES, ORIGIN, bundle.MODEL, checkpoint.CHECKPOINT.parts[0]}
+    own = all(file.name.removesuffix(".partial") in names for file in folder.glob("*"))
+    return folder.is_dir() and own and not (folder / checkpoint.CHECKPOINT).exists()
+
+
 def finished(folder: str | Path) -> bool:
     """Whether a run was trained to its last epoch."""
     file = Path(folder) / ORIGIN
@@ -132,6 +139,9 @@ def describe(
         window=chosen.window,
         hop=chosen.hop,
         trained_on=sorted({clip.machine for clip in clips if chosen.judges(clip.machine_type)}),
+        machine_types=sorted(
+            {c.machine_type for c in clips if chosen.one_machine_type and chosen.judges(c.machine_type)}
+        ),
     )
     model = measured(network, model)
     model = with_scoring(model, chosen.scoring, chosen.poolings)
@@ -196,7 +206,9 @@ def _check_same(folder: Path, chosen: Config, classes: Sequence[SoundClass]) -> 
     file, stored = folder / CONFIG, folder / checkpoint.CHECKPOINT
     checks.resumable(file, settings.load(file), chosen)
     if list(classes) != config.load_json(folder / CLASSES, list[SoundClass]):
-        raise ConfigError(f"{folder / CLASSES}: other classes than the clips have; resume with the same --data")
+        raise ConfigError(
+            f"{folder / CLASSES}: other classes than the clips have; resume with the same --data and --machine-type"
+        )
     if stored.exists():
         checks.same_settings(stored, _state(stored)[checkpoint.CONFIG_KEY], file, chosen)
 
@@ -244,7 +256,9 @@ def _begin(options: argparse.Namespace) -> tuple[Fabric, Config]:
 def _asked(options: argparse.Namespace, chosen: Config) -> tuple[str, Config, list[Clip], Origin]:
     folder = options.out if options.resume else new_path(options.out)
     if options.resume and not begun(folder):
-        raise ConfigError(f"--resume: {folder} is no run folder; leave --resume out to begin one")
+        if not _hardly_begun(folder):
+            raise ConfigError(f"--resume: {folder} is no run folder; leave --resume out to begin one")
+        options.resume = False
     clips = choose_clips(options.data, options.machine_type, chosen)
     if chosen.one_machine_type:
         chosen = chosen.for_type(options.machine_type or clips[0].machine_type)

@@ -8,7 +8,7 @@ import msgspec
 import msgspec.yaml
 import yaml
 
-from edge_runtime.config import load_yaml, yaml_hint
+from edge_runtime.config import load_yaml, save_text, yaml_hint
 from edge_runtime.errors import ConfigError
 from train.models import SYSTEMS
 from train.models.base import Config
@@ -20,12 +20,13 @@ def load(file: str | Path, changes: Sequence[str] = ()) -> Config:
     """Decode a file and apply changes like `training.epochs=3`, as strictly as if they stood in the file."""
     config: Config = load_yaml(file, AnyConfig)
     if not changes:
-        return config
+        return config.consistent()
     tree = msgspec.to_builtins(config)
     for change in changes:
         _apply(tree, change)
     try:
-        return msgspec.convert(tree, AnyConfig)
+        changed: Config = msgspec.convert(tree, AnyConfig)
+        return changed.consistent()
     except msgspec.ValidationError as error:
         said = str(error)
         raise ConfigError(f"{_blamed(changes, said)}: {said}{yaml_hint(said)}") from None
@@ -33,7 +34,7 @@ def load(file: str | Path, changes: Sequence[str] = ()) -> Config:
 
 def save(file: Path, config: Config) -> None:
     """Write every setting, defaults too."""
-    file.write_text(yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False))
+    save_text(file, yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False))
 
 
 def system_of(config: Config) -> str:

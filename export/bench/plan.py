@@ -96,6 +96,8 @@ def plan(request: Request) -> Plan:
         configs[name] = _load(system, [*changes, *(f"{system}:{change}" for change in own)])
         if own and _scored(configs[name]) == _scored(configs[system]):
             raise ConfigError(f"--ablate {name}: changes nothing that {system} is not already; leave it out")
+        if own and (same := [n for n, c in configs.items() if n != name and _scored(c) == _scored(configs[name])]):
+            raise ConfigError(f"--ablate {name}: the same as {same[0]}; leave one of them out")
         if reason := _missing(name, configs[name], train, request.train_data or request.data, found):
             missing[name] = reason
             continue

@@ -1,5 +1,6 @@
 """References and thresholds from recordings: held-out folds, honest promises, and the command."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -166,3 +167,12 @@ def test_a_bundle_is_never_fitted_again(recordings, packed, capsys):
     assert run_command(fit.main, [str(packed), "--data", str(recordings)]) == 2
     assert "never changes once packed" in capsys.readouterr().err
     open_bundle(packed)
+
+
+def test_a_network_for_one_machine_type_is_fitted_to_that_type_alone():
+    clips = [clip(0), clip(1, "pump"), clip(2)]
+    model = msgspec.structs.replace(detectors.model("mel_mean", SHORT), machine_types=["fan"])
+    assert fit.of_known_types(clips, model, "DATA") == [clips[0], clips[2]]
+    assert fit.of_known_types(clips, msgspec.structs.replace(model, machine_types=[]), "DATA") == clips
+    with pytest.raises(DataError, match="DATA: the network is for valve alone, and the clips are of fan, pump"):
+        fit.of_known_types(clips, msgspec.structs.replace(model, machine_types=["valve"]), "DATA")

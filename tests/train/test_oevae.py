@@ -162,7 +162,8 @@ def test_both_networks_off_is_refused():
 
 
 def test_a_scoring_of_an_output_that_is_switched_off_is_refused_before_training(recordings, tmp_path, capsys):
-    words = ["--set", "vae=false", "--set", f"window_frames={FRAMES}", "--set", "hop_frames=4"]
+    asked = ["vae=false", "scoring={kind: nearest, of: segments, metric: euclidean}", f"window_frames={FRAMES}"]
+    words = [word for change in [*asked, "hop_frames=4"] for word in ("--set", change)]
     command = [YAML, "--data", recordings, "--machine-type", "fan", "--out", tmp_path / "run", *words]
     said = error(capsys, run.main, *command)
     assert "scoring nearest of segments: no such output; there is embedding" in said
@@ -205,3 +206,11 @@ def test_only_machines_of_its_type_are_judged():
     assert config.optimiser_of("network.classifier.stft.norm.weight") == "adamax"
     assert config.optimiser_of("objective.classifier.head.centres") == "adamax"
     assert config.optimiser_of("network.vae.resnet.0.weight") == config.optimiser_of("objective.vae.x") == "adam"
+
+
+def test_a_fusion_loses_the_parts_of_what_is_switched_off():
+    classifier, vae, whole = (settings.load(YAML, words) for words in (["vae=false"], ["classifier=false"], []))
+    assert classifier.scoring.of == "embedding" and len(whole.scoring.parts) == 3
+    assert [part.of for part in vae.scoring.parts] == ["segments", "latent"] and vae.scoring.weights == [1.0, 1.0]
+    alone = settings.load(YAML, ["vae=false", "scoring={kind: network, of: latent}"])
+    assert alone.scoring.of == "latent"  # what somebody asks for is left, to be refused

@@ -46,6 +46,13 @@ def test_bfloat16_loses_about_what_float32_does(trained, recordings, tmp_path):
     assert {array.dtype for array in weights} == {torch.float32, torch.int64}
 
 
+@pytest.mark.parametrize("system", ["stgram_mfn", "tranself", "tfap"])
+def test_losses_over_angles_take_bfloat16_embeddings(system, recordings, tmp_path):
+    cut = [] if system == "stgram_mfn" else ["--set", "crop_frames=16"]
+    words = ["--epochs", "1", "--set", "training.precision=bf16-mixed", *cut]
+    assert math.isfinite(losses(train(tmp_path / "run", recordings, *words, config=system))[0])
+
+
 def test_float16_without_a_gpu_is_one_line(recordings, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     asked = [CONFIGS[0].with_name("featex.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]

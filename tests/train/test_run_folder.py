@@ -236,3 +236,25 @@ def test_changes_that_need_each_other_are_taken_in_any_order():
 def test_a_crop_longer_than_the_window_is_named(recordings, tmp_path, capsys):
     asked = [CONFIGS[0].with_name("tfap.yaml"), "--data", recordings, "--out", tmp_path / "run", *QUICK]
     assert "crop_frames 64: longer than the window that listens, 20 frames" in error(capsys, run.main, *asked)
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_first_files_begins_anew(recordings, tmp_path, capsys):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("system: featex\n")
+    assert train(tmp_path / "run", recordings, "--resume", "--epochs", "1") and run.finished(tmp_path / "run")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "letter.txt").write_text("mine")
+    config = ROOT / "train" / "configs" / "featex.yaml"
+    said = error(capsys, run.main, config, "--data", recordings, "--out", tmp_path / "else", *QUICK, "--resume")
+    assert "is no run folder; leave --resume out to begin one" in said
+
+
+def test_a_run_is_not_resumed_for_fewer_epochs_than_it_has(trained, recordings, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    before = (folder / "config.yaml").read_bytes()
+    config = ROOT / "train" / "configs" / "featex.yaml"
+    words = ["--data", recordings, "--out", folder, *QUICK, "--resume", "--epochs", 2]
+    assert "trained for 4 epochs already; resume with as many or more (--epochs)" in error(
+        capsys, run.main, config, *words
+    )
+    assert (folder / "config.yaml").read_bytes() == before

@@ -94,6 +94,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Why a training cannot begin on this computer whatever the clips, in words; empty where nothing. Fast."""
         return ""
 
+    def consistent(self) -> "Config":
+        """The settings without what others have switched off, as they are when a file has been read."""
+        return self
+
     def outside(self) -> str:
         """What a training depends on beside settings and clips, such as weights in files, as a digest."""
         return ""

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from calib.clips import Clip
 from edge_runtime.features import LogMel, Phase, Spec, Spectrum, Stft, Waveform
+from edge_runtime.scoring import Fusion
 from train.draws import EveryClip, HalfAndHalf, Sampling
 from train.models import base
 
@@ -58,6 +59,18 @@ class Config(base.Config, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def sampling(self, clips: Sequence[Clip]) -> Sampling:
         kind = [clip.machine_type == self.machine_type for clip in clips]
         return HalfAndHalf(kind) if len(set(kind)) == 2 else EveryClip()
+
+    def consistent(self) -> "Config":
+        """A fusion without its parts that hear a network which is switched off."""
+        there = {"embedding": self.classifier, "segments": self.vae, "latent": self.vae}
+        if not isinstance(self.scoring, Fusion):
+            return self
+        kept = [at for at, part in enumerate(self.scoring.parts) if there.get(part.of, True)]
+        if not kept or len(kept) == len(self.scoring.parts):
+            return self
+        weights = [self.scoring.weights[at] for at in kept] if self.scoring.weights else []
+        left = msgspec.structs.replace(self.scoring, parts=[self.scoring.parts[at] for at in kept], weights=weights)
+        return msgspec.structs.replace(self, scoring=left.parts[0] if len(kept) == 1 else left)
 
     def mixing(self) -> float:
         return self.mixup
