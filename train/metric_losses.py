@@ -40,7 +40,7 @@ class ArcFace(nn.Module):
 def unit_products(rows: Tensor, directions: Tensor) -> Tensor:
     """[B, D], [C, D] -> [B, C] cosines, in float32 whatever the precision: a scale of 30 makes much of an error."""
     device = rows.device.type
-    mixed = torch.is_autocast_enabled(device)
+    mixed = device != "meta" and torch.is_autocast_enabled(device)  # meta: shapes alone
     with torch.autocast(device, enabled=False) if mixed else nullcontext():
         return functional.normalize(rows.to(directions.dtype), dim=1) @ functional.normalize(directions, dim=1).T
 
