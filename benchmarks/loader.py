@@ -29,7 +29,7 @@ from export.bench import registry
 from train import data
 from train.models import SYSTEMS
 from train.models.base import Batch, Config
-from train.run import shapes
+from train.run_folder import shapes
 from train.settings import system_of
 from train.simulate import write_dataset
 from train.simulator.kinds import KINDS

@@ -39,9 +39,9 @@ from export.bench.draws import Judge
 from export.bench.scores import score
 from export.bench.tables import figure
 from export.bench.trial import Trial, digest, identity, trial
-from train import run, settings
+from train import run, run_folder, settings
 from train.backend import open_torch
-from train.run import Origin, Run
+from train.run_folder import Origin, Run
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 def imprint(options: argparse.Namespace) -> Iterator[Point]:
     """Each network with the first so many target clips of every machine among its references."""
-    runs = {folder.name: run.load_run(folder) for folder in options.runs}
+    runs = {folder.name: run_folder.load_run(folder) for folder in options.runs}
     whole = trial(options.data, None)
     judge = Judge(whole.test, whole.year)
     _enough(whole, max(options.target_clips))
@@ -92,11 +92,11 @@ def learn(options: argparse.Namespace) -> Iterator[Point]:
         wanted = settings.load(file, [*options.set, f"training.epochs={max(1, round(options.heard / len(chosen)))}"])
         key = digest(msgspec.to_builtins(wanted), identity(chosen))
         folder = options.out / "runs" / f"{file.stem}-{machines}x{clips}-{key}"
-        if not run.finished(folder):
+        if not run_folder.finished(folder):
             say(f"{machines} machines, {clips} clips of each: {wanted.training.epochs} epochs of {len(chosen)} clips")
             origin = Origin(__version__, commit(), str(options.train_data), len(chosen))
-            run.train(file.stem, wanted, chosen, folder, origin, resume=run.begun(folder))
-        trained = run.load_run(folder)
+            run.train(file.stem, wanted, chosen, folder, origin, resume=run_folder.begun(folder))
+        trained = run_folder.load_run(folder)
         scored = score(hear(trained, whole), _scored(trained.model, options))
         yield _point(file.stem, {"machines": machines, "clips": clips}, judge, scored.scores)
 

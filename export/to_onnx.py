@@ -178,7 +178,7 @@ def _unit(vectors: np.ndarray) -> Doubles:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    from train.run import load_run  # late: its libraries take seconds
+    from train.run_folder import load_run  # late: its libraries take seconds
 
     arguments = parser(__doc__)
     arguments.add_argument("run", metavar="RUN", type=Path, help="run folder of train/run.py")

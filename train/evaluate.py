@@ -30,7 +30,7 @@ from edge_runtime.backends import Several, open_backend
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
 from train.backend import open_torch
-from train.run import Run, load_run
+from train.run_folder import Run, load_run
 
 NETWORK = "network"
 BESIDE = {"without a network": detectors.DEFAULT, "loudness alone": detectors.LOUDNESS}

@@ -30,7 +30,7 @@ from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
 from train.checkpoint import CHECKPOINT
 from train.imprinting import Settings, choose, imprint, is_target
-from train.run import CLASSES, CONFIG, ORIGIN, Run, load_run
+from train.run_folder import CLASSES, CONFIG, ORIGIN, Run, load_run
 
 RECORD = "imprint.json"
 

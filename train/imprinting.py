@@ -19,7 +19,7 @@ from edge_runtime.bundle import Model
 from edge_runtime.cli import say
 from edge_runtime.errors import AuscultError, DataError
 from train.backend import TorchBackend
-from train.run import Run
+from train.run_folder import Run
 
 Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]

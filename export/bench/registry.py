@@ -76,7 +76,7 @@ def split(change: str) -> tuple[str, str]:
 
 def model(name: str, config: Config, classes: int) -> Model:
     """A system's untrained network: what it takes, gives and costs."""
-    from train.run import untrained  # late: its libraries take seconds
+    from train.run_folder import untrained  # late: its libraries take seconds
 
     return untrained(name, config, classes)
 

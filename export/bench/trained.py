@@ -25,7 +25,7 @@ from export.bench.trial import Trial, digest
 from train.models.base import Config
 
 if TYPE_CHECKING:
-    from train.run import Run  # whose libraries take seconds
+    from train.run_folder import Run  # whose libraries take seconds
 
 
 class UnsuitableError(Exception):
@@ -63,21 +63,21 @@ def without_network(names: list[str], frames: int, trial: Trial) -> dict[str, Sc
 
 def train(job: Job, part: Part) -> None:
     """Train a network into its run folder: from the start, or on from where it stopped; not at all if it is done."""
-    from train import run, settings  # late: Lightning takes seconds, and detectors need none of it
+    from train import run, run_folder, settings  # late: Lightning takes seconds, and detectors need none of it
 
     assert job.config is not None
     wanted = job.config if part.machine_type is None else job.config.for_type(part.machine_type)
-    if run.finished(part.folder):
-        _check_settings(part.folder / run.CONFIG, wanted)
+    if run_folder.finished(part.folder):
+        _check_settings(part.folder / run_folder.CONFIG, wanted)
         return
-    begun = run.begun(part.folder)
+    begun = run_folder.begun(part.folder)
     words = ["--data", str(job.train_data), "--out", str(part.folder)]
     words += ["--machine-type", part.machine_type] if part.machine_type else []
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / f"{file_name(job.name)}.yaml"
         settings.save(file, job.config)
         if begun:
-            file = part.folder / run.CONFIG
+            file = part.folder / run_folder.CONFIG
             words.append("--resume")
         else:
             shutil.rmtree(part.folder, ignore_errors=True)
@@ -102,16 +102,16 @@ def _check_settings(file: Path, wanted: Config) -> None:
 
 def _part(job: Job, part: Part, trial: Trial) -> Scored:
     """One network of a system on the machines that it may judge."""
-    from train import run
+    from train import run_folder
     from train.backend import open_torch
 
     assert job.config is not None
-    trained = run.load_run(part.folder)
+    trained = run_folder.load_run(part.folder)
     model = _scored_as(trained.model, job.config)
     clips = [c for c in [*trial.train, *trial.test] if part.machine_type in (None, c.machine_type)]
     found = _hear(clips, model, open_torch(trained.network, model))
     found.told.parameters, found.told.macs = model.parameters, model.macs
-    origin = config.load_json(part.folder / run.ORIGIN, run.Origin)
+    origin = config.load_json(part.folder / run_folder.ORIGIN, run_folder.Origin)
     found.told.training_s, found.told.commit = origin.seconds, origin.commit
     if job.int8:
         try:

@@ -20,7 +20,7 @@ from tests.train.conftest import error, train
 from train import imprint, imprinting
 from train.backend import TorchBackend
 from train.imprinting import Settings, choose, class_means, is_target
-from train.run import Run, load_run
+from train.run_folder import Run, load_run
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from train import settings
 from train.models import mobilenetv2
 from train.models.base import Batch, SoundClass
-from train.run import shapes
+from train.run_folder import shapes
 
 CLASSES = [SoundClass("fan", f"section_{at:02d}", "", None) for at in range(3)]
 

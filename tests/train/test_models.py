@@ -14,7 +14,7 @@ from train.data import merged
 from train.models import SYSTEMS, autoencoder, featex
 from train.models.base import Batch, Config, SoundClass
 from train.models.blocks import SqueezeExcitation, same_padding
-from train.run import describe, shapes
+from train.run_folder import describe, shapes
 from train.settings import system_of
 
 FRAMES = 20  # a window of 0.672 s

@@ -19,7 +19,7 @@ from train.models.base import SoundClass
 from train.models.oevae import segments
 from train.models.oevae.config import MEL
 from train.models.oevae.vae import DOMAIN
-from train.run import shapes
+from train.run_folder import shapes
 
 FRAMES = 20  # 0.672 s: 39 frames of a segment's step
 CUT = 16  # frames of a segment

@@ -14,7 +14,7 @@ import torch
 from tests.conftest import ROOT
 from tests.train.conftest import CONFIGS, QUICK, error
 from tests.train.processes import FROZEN, Classes, fit
-from train import checkpoint, run
+from train import checkpoint, run, run_folder
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SGD = ["--epochs", "2", "--set", "training.optimiser=sgd", "--set"]
@@ -89,8 +89,8 @@ def test_two_processes_lose_what_one_does(one, two, system):
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_two_processes_train_the_weights_and_the_statistics_of_one(one, two, system):
-    theirs = run.load_run(two.folder / system).network.state_dict()
-    for name, ours in run.load_run(one / system).network.state_dict().items():
+    theirs = run_folder.load_run(two.folder / system).network.state_dict()
+    for name, ours in run_folder.load_run(one / system).network.state_dict().items():
         # float32 as above, over weights of the order of 1 and below
         torch.testing.assert_close(theirs[name], ours, rtol=2e-3, atol=2e-3, msg=lambda said, name=name: name + said)
 
@@ -99,7 +99,7 @@ def test_two_processes_write_one_run_folder_and_speak_once(one, two):
     for system in SYSTEMS:
         names = [{file.name for file in (root / system).rglob("*")} for root in (one, two.folder)]
         assert names[0] == names[1]
-        assert run.finished(two.folder / system)
+        assert run_folder.finished(two.folder / system)
     assert len(two.out.strip().splitlines()) == len(SYSTEMS)
 
 

@@ -9,7 +9,7 @@ from export.bench import registry
 from tests.conftest import TINY_WAV2VEC
 from train import data
 from train.models import SYSTEMS
-from train.run import shapes
+from train.run_folder import shapes
 from train.settings import system_of
 
 # Million parameters and giga multiply-accumulates of a window of 311 frames, by the papers and their sources; None:

@@ -19,7 +19,7 @@ from tests.train.conftest import CONFIGS, QUICK, train
 from tests.train.processes import Classes, fit
 from tests.train.test_parallel import TORCHRUN, environment
 from tests.train.test_train import PowerCutError, losses, same
-from train import checkpoint, loop, run
+from train import checkpoint, loop, run_folder
 
 EVERY_STEP = ["--epochs", "3", "--set", "training.batch=4", "--set", "training.save_minutes=0.0"]
 
@@ -45,7 +45,7 @@ def unbroken(recordings, tmp_path_factory) -> Path:
 
 def killed(part: Path, recordings: Path, after: float) -> bool:
     """Train in a process of its own, which gets SIGKILL some seconds after a step; False: it was done before."""
-    words = [part, recordings, *EVERY_STEP, *(["--resume"] if run.begun(part) else [])]
+    words = [part, recordings, *EVERY_STEP, *(["--resume"] if run_folder.begun(part) else [])]
     process = multiprocessing.get_context("fork").Process(target=train, args=words)
     before = written(part)
     process.start()
@@ -66,7 +66,7 @@ def test_a_run_that_is_killed_again_and_again_equals_an_unbroken_one(unbroken, r
         cuts.append((progress(part)["epoch"], progress(part)["step"]))
     assert any(step for _, step in cuts) and cuts == sorted(set(cuts)), "in mid-epoch, and each one further"
     train(part, recordings, *EVERY_STEP, "--resume")
-    assert losses(part) == losses(unbroken) and same(part, unbroken) and run.finished(part)
+    assert losses(part) == losses(unbroken) and same(part, unbroken) and run_folder.finished(part)
 
 
 def test_a_cut_between_checkpoint_and_table_neither_repeats_nor_loses_an_epoch(unbroken, recordings, tmp_path):
@@ -163,7 +163,7 @@ def test_two_processes_that_are_killed_in_mid_epoch_go_on_as_if_nothing_had_happ
     found = progress(part)
     assert found["step"] > 0 or found["epoch"] > 0
     said = several(part, recordings, "--resume").communicate(timeout=120)
-    assert run.finished(part), said[1]
+    assert run_folder.finished(part), said[1]
     whole = tmp_path / "whole"
     several(whole, recordings).communicate(timeout=120)
     assert losses(part) == losses(whole) and same(part, whole)

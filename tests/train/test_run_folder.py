@@ -15,7 +15,7 @@ from calib.layouts import Clip
 from edge_runtime.errors import ConfigError, DataError
 from tests.conftest import ROOT
 from tests.train.conftest import CONFIGS, QUICK, error, tiny, train
-from train import checks, run, settings
+from train import checks, run, run_folder, settings
 from train.models import SYSTEMS, featex
 
 
@@ -95,7 +95,7 @@ def test_a_run_folder_of_another_system_does_not_open(trained, tmp_path):
     copy = broken(trained, tmp_path)
     settings.save(copy / "config.yaml", tiny("autoencoder"))
     with pytest.raises(ConfigError, match=r"of system autoencoder, model\.json of featex"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
 
 
 def test_weights_of_another_network_do_not_open(trained, tmp_path):
@@ -106,7 +106,7 @@ def test_weights_of_another_network_do_not_open(trained, tmp_path):
     state["state_dict"].pop("network.spectrum.1.weight")
     torch.save(state, checkpoint)
     with pytest.raises(ConfigError, match="weights of another network"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_field(trained, recordings, tmp_path, capsys):
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_field(trained, recordings,
     file, says = copy / "checkpoints" / "last.ckpt", f"{copy / 'config.yaml'} says"
     fields = f"{file}: trained with window_frames 20, {says} 311; trained with mixup 0.5, {says} 0.25; "
     with pytest.raises(ConfigError) as caught:
-        run.load_run(copy)
+        run_folder.load_run(copy)
     assert str(caught.value).startswith(fields)
     resumed = [copy / "config.yaml", "--data", recordings, "--out", copy, "--resume"]
     assert fields in error(capsys, run.main, *resumed)
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_field(trained, recordings,
 
 def test_how_clips_are_read_and_a_longer_training_are_no_other_settings(trained, tmp_path):
     training = msgspec.structs.replace(settings.load(trained / "config.yaml").training, workers=3, cache_mb=1, epochs=9)
-    run.load_run(broken(trained, tmp_path, training=training))
+    run_folder.load_run(broken(trained, tmp_path, training=training))
 
 
 def test_the_number_of_epochs_is_a_setting_where_the_learning_rate_follows_it(recordings, tmp_path, capsys):
@@ -142,11 +142,11 @@ def test_a_checkpoint_without_settings_or_with_unknown_ones_is_one_line(trained,
     state["config"]["speed"] = 3
     torch.save(state, file)
     with pytest.raises(ConfigError, match=r"settings of another version .*`speed`"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
     del state["config"]
     torch.save(state, file)
     with pytest.raises(ConfigError, match="not a checkpoint of a run"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
 
 
 class Picky(featex.Config, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="system", tag="featex"):
@@ -161,7 +161,7 @@ class SourceOnly(Picky, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 
 
 def test_clips_that_a_system_cannot_learn_from_name_what_is_missing_and_who_could(recordings, tmp_path):
-    clips, origin = index(recordings), run.Origin("", "", "DATA", 0)
+    clips, origin = index(recordings), run_folder.Origin("", "", "DATA", 0)
     with pytest.raises(DataError) as caught:
         run.train("picky", Picky(window_frames=20, hop_frames=4), clips, tmp_path / "run", origin)
     said, systems = str(caught.value).split("; systems that would work: ")
@@ -185,13 +185,13 @@ def test_drops_are_shares(recordings, tmp_path, capsys):
 
 
 def test_a_run_is_finished_when_its_seconds_are_known(trained, tmp_path):
-    assert run.finished(trained) and not run.finished(tmp_path)
+    assert run_folder.finished(trained) and not run_folder.finished(tmp_path)
     copy = broken(trained, tmp_path)
     origin = json.loads((copy / "run.json").read_text())
     assert origin["seconds"] > 0
     for unfinished in ({**origin, "seconds": None}, {n: value for n, value in origin.items() if n != "seconds"}):
         (copy / "run.json").write_text(json.dumps(unfinished))
-        assert not run.finished(copy)
+        assert not run_folder.finished(copy)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.json", "classes.json", "checkpoints/last.ckpt"])
@@ -199,14 +199,14 @@ def test_half_a_run_folder_does_not_open(trained, tmp_path, name):
     copy = broken(trained, tmp_path)
     (copy / name).unlink()
     with pytest.raises(ConfigError, match=f"no {name}"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
 
 
 def test_a_damaged_checkpoint_is_one_line(trained, tmp_path):
     copy = broken(trained, tmp_path)
     (copy / "checkpoints" / "last.ckpt").write_bytes(b"nothing of the kind")
     with pytest.raises(ConfigError, match="not a checkpoint"):
-        run.load_run(copy)
+        run_folder.load_run(copy)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_crop_longer_than_the_window_is_named(recordings, tmp_path, capsys):
 def test_a_run_that_was_killed_while_it_wrote_its_first_files_begins_anew(recordings, tmp_path, capsys):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("system: featex\n")
-    assert train(tmp_path / "run", recordings, "--resume", "--epochs", "1") and run.finished(tmp_path / "run")
+    assert train(tmp_path / "run", recordings, "--resume", "--epochs", "1") and run_folder.finished(tmp_path / "run")
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "letter.txt").write_text("mine")
     config = ROOT / "train" / "configs" / "featex.yaml"

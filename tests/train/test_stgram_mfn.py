@@ -17,7 +17,7 @@ from train import optimisers, settings
 from train.models import stgram_mfn
 from train.models.base import Batch, SoundClass
 from train.models.tgramnet import TgramNet
-from train.run import shapes
+from train.run_folder import shapes
 
 FRAMES = 40  # 1.312 s
 CLASSES = [SoundClass("fan", f"section_{at:02d}", "", None) for at in range(3)]

@@ -17,12 +17,12 @@ from edge_runtime.scoring import Nearest, Probability
 from export import to_onnx
 from tests.conftest import ROOT, hum, write_wav
 from tests.train.conftest import error
-from train import data, run, settings
+from train import data, run, run_folder, settings
 from train.draws import Draws, EveryClip, PerClass
 from train.models import tdnn
 from train.models.base import Batch, SoundClass, Training
 from train.models.tdnn.network import statistics
-from train.run import describe, shapes
+from train.run_folder import describe, shapes
 
 FRAMES = 24  # 0.8 s
 CONFIGS = ROOT / "train" / "configs"
@@ -188,7 +188,7 @@ def test_both_scores_of_the_paper_run_on_the_same_network(recordings, tmp_path):
     words = [word for change in [*changes, "training.epochs=2"] for word in ("--set", change)]
     yaml, folder = str(CONFIGS / "tdnn_edge.yaml"), tmp_path / "run"
     assert run.main([yaml, "--data", str(recordings), "--out", str(folder), *words]) == 0
-    trained = run.load_run(folder)
+    trained = run_folder.load_run(folder)
     assert trained.model.classes == ["fan_section_00", "fan_section_01"]
     for scoring in (Probability(form="odds"), Nearest(metric="cosine", references="windows")):
         out = tmp_path / type(scoring).__name__

@@ -17,7 +17,7 @@ from train.backend import measured
 from train.models import tfap
 from train.models.base import SoundClass
 from train.models.tfap.pooling import TimePooling
-from train.run import describe, shapes
+from train.run_folder import describe, shapes
 
 FRAMES = 20  # 0.672 s
 TYPES = ("fan", "fan", "pump", "valve")

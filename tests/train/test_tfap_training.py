@@ -14,7 +14,7 @@ from tests.conftest import ROOT, hum
 from tests.train.test_tfap import CLASSES, EDGE, FRAMES, network_of, of_yaml, sound
 from train.models import tfap
 from train.models.base import Batch
-from train.run import shapes
+from train.run_folder import shapes
 
 
 def clip(domain: str | None, attributes: str) -> Clip:

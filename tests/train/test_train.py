@@ -13,11 +13,11 @@ from calib import metrics
 from calib.clips import Clip
 from calib.truth import load_sections
 from tests.train.conftest import FRAMES, error, train
-from train import data, evaluate, loop, run
+from train import data, evaluate, loop, run_folder
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return run.load_run(folder).network.state_dict()
+    return run_folder.load_run(folder).network.state_dict()
 
 
 def same(one: Path, other: Path) -> bool:
@@ -36,7 +36,7 @@ def test_training_lowers_the_loss(trained):
 
 
 def test_a_run_folder_says_what_was_trained(trained):
-    found = run.load_run(trained)
+    found = run_folder.load_run(trained)
     assert found.model.system == found.model.name == "featex"
     assert found.model.window == (FRAMES - 1) * 512 + 1024 and found.model.hop == 4 * 512
     assert found.model.trained_on == ["fan_section_00", "pump_section_00"]
@@ -79,10 +79,10 @@ def cut_before(epoch: int, *arguments: Any) -> None:
 def test_a_run_that_was_cut_off_goes_on_from_its_last_whole_epoch(trained, recordings, tmp_path):
     part = tmp_path / "part"
     cut_before(3, part, recordings, "--epochs", "4")
-    assert len(losses(part)) == 3 and not run.finished(part)
+    assert len(losses(part)) == 3 and not run_folder.finished(part)
     train(part, recordings, "--epochs", "4", "--resume")
     assert losses(part) == losses(trained)
-    assert same(part, trained) and run.finished(part)
+    assert same(part, trained) and run_folder.finished(part)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -132,7 +132,7 @@ def test_an_autoencoder_is_trained_scored_and_whitened(recordings, tmp_path, cap
     folder = train(
         tmp_path / "ae", recordings, "--machine-type", "fan", "--epochs", "2", config="autoencoder_mahalanobis"
     )
-    found = run.load_run(folder)
+    found = run_folder.load_run(folder)
     assert found.model.trained_on == ["fan_section_00"] and found.model.outputs["score"] == []
     whitening: Any = found.network.whitening
     assert not torch.equal(whitening[0], torch.eye(640))

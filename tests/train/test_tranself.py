@@ -20,7 +20,7 @@ from train.models import tranself
 from train.models.base import Batch, SoundClass
 from train.models.tgramnet import TgramNet
 from train.models.tranself import dygcn, filter_augment, timetoformer, tokens
-from train.run import describe, shapes
+from train.run_folder import describe, shapes
 
 FRAMES = 40  # 1.312 s
 CLASSES = [SoundClass("fan", f"section_{at:02d}", "", None) for at in range(3)]

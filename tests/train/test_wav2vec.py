@@ -17,12 +17,12 @@ from export.bench import registry
 from export.to_onnx import write_graph
 from tests.conftest import ROOT, TINY_WAV2VEC, hum, save_wav2vec
 from tests.train.conftest import wav2vec_words as words
-from train import checkpoint, loop, run, settings
+from train import checkpoint, loop, run, run_folder, settings
 from train.models import tdnn
 from train.models.base import Batch, SoundClass
 from train.models.tdnn import wav2vec, weights
 from train.models.tdnn.config import Wav2Vec
-from train.run import describe, shapes
+from train.run_folder import describe, shapes
 
 FRAMES = 24  # 0.8 s
 YAML = ROOT / "train" / "configs" / "tdnn.yaml"
@@ -162,7 +162,7 @@ def test_a_run_needs_its_weights_no_more_once_it_has_begun(sections, folder, tmp
     frozen: list[torch.Tensor] = []
     assert run.main([str(YAML), *words(sections, out, change), "--epochs", "2"]) == 0
     shutil.rmtree(own)
-    trained = run.load_run(out)
+    trained = run_folder.load_run(out)
     assert isinstance(trained.config, tdnn.Config) and trained.config.wav2vec is not None
     shape = trained.config.wav2vec.architecture
     assert set(shape) == weights.SHAPE and {key: shape[key] for key in TINY_WAV2VEC} == TINY_WAV2VEC
@@ -171,7 +171,7 @@ def test_a_run_needs_its_weights_no_more_once_it_has_begun(sections, folder, tmp
         run.main([str(out / "config.yaml"), "--data", str(sections), "--out", str(out), "--resume", "--epochs", "3"])
         == 0
     )
-    again = run.load_run(out).network.wav2vec.latents.parameters()  # type: ignore[union-attr, operator]
+    again = run_folder.load_run(out).network.wav2vec.latents.parameters()  # type: ignore[union-attr, operator]
     assert all(torch.equal(one, other) for one, other in zip(frozen, again, strict=True))
 
 
@@ -182,7 +182,7 @@ def test_a_resumed_run_equals_an_unbroken_one(sections, folder, tmp_path):
         for at, epochs in enumerate(stops):
             resume = ["--resume"] if at else []
             assert run.main([str(YAML), *words(sections, tmp_path / name, *changes), "--epochs", epochs, *resume]) == 0
-        states.append(run.load_run(tmp_path / name).network.state_dict())
+        states.append(run_folder.load_run(tmp_path / name).network.state_dict())
     assert all(torch.equal(array, states[1][name]) for name, array in states[0].items())
 
 
