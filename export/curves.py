@@ -90,6 +90,8 @@ def learn(options: argparse.Namespace) -> Iterator[Point]:
     for machines, clips in product(options.machines, options.clips):
         chosen = subset(every, machines, clips)
         wanted = settings.load(file, [*options.set, f"training.epochs={max(1, round(options.heard / len(chosen)))}"])
+        if wanted.one_machine_type:
+            raise ConfigError(f"{file}: one such network knows one machine type, and this curve is over all of them")
         key = digest(msgspec.to_builtins(wanted), identity(chosen))
         folder = options.out / "runs" / f"{file.stem}-{machines}x{clips}-{key}"
         if not run_folder.finished(folder):

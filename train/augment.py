@@ -6,15 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def mixup(
-    sound: NDArray[np.float32], labels: NDArray[np.float32], probability: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """[B, samples], [B, C] -> both mixed with those of the partner, l ~ U(0, 1) to 1 - l, each row or not at all."""
-    return mixed(sound, labels, draw_shares(len(sound), probability, rng))
-
-
 def draw_shares(rows: int, probability: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """-> [rows] how much of itself each row keeps: all of it, but for those that are mixed."""
+    """-> [rows] how much of itself each row keeps: l ~ U(0, 1) of those that are mixed, all of the others."""
     drawn, chosen = rng.uniform(size=rows), rng.uniform(size=rows) < probability
     return np.where(chosen, drawn, 1.0).astype(np.float32)
 

@@ -23,7 +23,7 @@ import numpy as np
 from calib import detectors, metrics, official
 from calib.clips import Clip, check, index, select
 from calib.collect import collect
-from calib.fit import training_clips
+from calib.fit import of_known_types, training_clips
 from calib.machines import fit_machines, score_clips
 from calib.truth import Section
 from edge_runtime.backends import Several, open_backend
@@ -72,14 +72,12 @@ def evaluate(run: Run, name: str, data: Path, out: Path) -> list[Row]:
 
 def clips_of(run: Run, name: str, data: Path) -> tuple[list[Clip], list[Clip]]:
     """Training and test clips of the machines that a run may judge, checked."""
-    known = select(index(data), split="test")
-    types = {one.machine_type for one in run.classes if run.config.judges(one.machine_type)}
-    mine = sorted({c.machine for c in known if not run.config.one_machine_type or c.machine_type in types})
-    if not mine:
-        raise DataError(f"{data}: no test clips of {', '.join(sorted(types))}, which {name} was trained on")
-    test = [clip for clip in known if clip.machine in mine]
+    test = select(index(data), split="test")
+    if not test:
+        raise DataError(f"{data}: no test clips, which {name} could be judged by")
+    test = of_known_types(test, run.model, data)
     check(test)
-    return training_clips(data, mine), test
+    return training_clips(data, sorted({clip.machine for clip in test})), test
 
 
 def write(out: Path, clips: Sequence[Clip], scores: np.ndarray, threshold: float) -> None:

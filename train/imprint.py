@@ -24,7 +24,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 import msgspec
 import torch
 
-from calib.fit import training_clips
+from calib.fit import of_known_types, training_clips
 from edge_runtime import bundle, config
 from edge_runtime.cli import new_path, parser, run_command
 from edge_runtime.errors import ConfigError, DataError
@@ -67,10 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings, out, run = _settings(options), new_path(options.out), load_run(options.run)
     if "embedding" not in run.model.outputs:
         raise ConfigError(f"{options.run}: {run.model.system} gives no embedding; imprinting needs one")
-    clips = training_clips(options.data)
-    if run.config.one_machine_type:
-        types = {one.machine_type for one in run.classes}
-        clips = [clip for clip in clips if clip.machine_type in types]
+    clips = of_known_types(training_clips(options.data), run.model, options.data)
     try:
         clips = choose(clips, settings.clips)
     except DataError as error:

@@ -65,6 +65,7 @@ def load_run(folder: str | Path) -> Run:
             f"{folder / checkpoint.CHECKPOINT}: weights of another network than {CONFIG} and {CLASSES} describe "
             f"({model.system}, {len(classes)} classes); train it again"
         ) from None
+    model = msgspec.structs.replace(model, machine_types=_known_types(chosen, classes))  # an older run does not say
     return Run(chosen, model, network.eval(), classes)
 
 
@@ -113,14 +114,19 @@ def describe(
         window=chosen.window,
         hop=chosen.hop,
         trained_on=sorted({clip.machine for clip in clips if chosen.judges(clip.machine_type)}),
-        machine_types=sorted(
-            {c.machine_type for c in clips if chosen.one_machine_type and chosen.judges(c.machine_type)}
-        ),
+        machine_types=_known_types(chosen, clips),
     )
     model = measured(network, model)
     model = with_scoring(model, chosen.scoring, chosen.poolings)
     machines = [one.machine for one in data.merged(classes, chosen)] if "logits" in model.outputs else []
     return msgspec.structs.replace(model, classes=machines)
+
+
+def _known_types(chosen: Config, trained: Sequence[Clip | SoundClass]) -> list[str]:
+    """The machine types that a network may judge, where it is for one alone; none: any."""
+    if not chosen.one_machine_type:
+        return []
+    return sorted({one.machine_type for one in trained if chosen.judges(one.machine_type)})
 
 
 def untrained(name: str, chosen: Config, classes: int) -> bundle.Model:

@@ -87,7 +87,7 @@ def test_mixup_mixes_sound_and_labels_by_the_same_share():
     random = np.random.default_rng(0)
     sound = random.standard_normal((5, 100)).astype(np.float32)
     labels = np.eye(5, dtype=np.float32)
-    mixed, shares = augment.mixup(sound, labels, 1.0, np.random.default_rng(1))
+    mixed, shares = augment.mixed(sound, labels, augment.draw_shares(len(sound), 1.0, np.random.default_rng(1)))
     assert mixed.dtype == shares.dtype == np.float32
     for row in (0, 1, 3, 4):  # row 2 is its own partner
         share = shares[row, row]
@@ -98,7 +98,7 @@ def test_mixup_mixes_sound_and_labels_by_the_same_share():
 
 def test_mixup_of_probability_zero_changes_nothing():
     sound, labels = np.ones((3, 4), np.float32), np.eye(3, dtype=np.float32)
-    mixed, shares = augment.mixup(sound, labels, 0.0, np.random.default_rng(0))
+    mixed, shares = augment.mixed(sound, labels, augment.draw_shares(len(sound), 0.0, np.random.default_rng(0)))
     assert np.array_equal(mixed, sound) and np.array_equal(shares, labels)
 
 
@@ -134,7 +134,9 @@ def test_mixed_labels_sum_to_one_in_every_block_form():
     torch.manual_seed(0)
     hard = one_hot(32, 5)
     sound = np.zeros((32, 4), np.float32)
-    mixed = torch.from_numpy(augment.mixup(sound, hard.numpy(), 0.5, np.random.default_rng(0))[1])
+    mixed = torch.from_numpy(
+        augment.mixed(sound, hard.numpy(), augment.draw_shares(len(sound), 0.5, np.random.default_rng(0)))[1]
+    )
     of_statistics = augment.statex(torch.rand(32, 3, 8), mixed, 0.5)[1]
     of_halves = augment.featex(torch.rand(32, 8), of_statistics, 0.5)[1]
     for labels, classes in ((mixed, 5), (of_statistics, 15), (of_halves, 45)):

@@ -83,7 +83,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return features.samples_of(self.crop_frames or self.window_frames, Stft())
 
     def inputs(self) -> dict[str, Spec]:
-        """What the network takes: name -> spec."""
+        """What the network takes: name -> spec. Every system says so."""
         raise NotImplementedError
 
     def resolved(self) -> "Config":

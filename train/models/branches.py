@@ -16,15 +16,10 @@ WIDTH = 128  # dimensions of a branch's embedding
 Activation = Callable[[], nn.Module]  # makes a layer [B, ...] -> [B, ...]; each place gets one of its own
 
 
-def relu() -> nn.Module:
-    """Of the original network."""
-    return nn.ReLU(inplace=True)
-
-
 class SpectrumBranch(nn.Sequential):
     """[B, bins] -> [B, 128]."""
 
-    def __init__(self, bins: int, activation: Activation = relu) -> None:
+    def __init__(self, bins: int, activation: Activation = nn.ReLU) -> None:
         layers: list[nn.Module] = [nn.Unflatten(1, (1, bins))]
         channels = 1
         for kernel, stride in ((256, 64), (64, 32), (16, 4)):
@@ -41,13 +36,12 @@ class SpectrumBranch(nn.Sequential):
 class Residual(nn.Module):
     """Two pre-activated 3x3 convolutions beside a skip; the skip, too, starts behind the first batch norm."""
 
-    def __init__(self, channels: int, width: int, first: bool = False, activation: Activation = relu) -> None:
+    def __init__(self, channels: int, width: int, first: bool = False, activation: Activation = nn.ReLU) -> None:
         super().__init__()
         stride = 1 if channels == width else 2
         self.norm = nn.Identity() if first else nn.BatchNorm2d(channels)
-        before = nn.ReLU() if activation is relu else activation()  # not in place: the skip reads the same tensor
         self.body = nn.Sequential(
-            before,
+            activation(),
             nn.Conv2d(channels, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
             activation(),
@@ -68,7 +62,7 @@ class Residual(nn.Module):
 class SpectrogramBranch(nn.Module):
     """[B, frames, bins] -> [B, 128]."""
 
-    def __init__(self, bins: int, activation: Activation = relu) -> None:
+    def __init__(self, bins: int, activation: Activation = nn.ReLU) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(bins)
         self.stem = nn.Sequential(

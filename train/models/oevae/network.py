@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.models.blocks import glorot
-from train.models.branches import WIDTH, SpectrogramBranch, SpectrumBranch, relu
+from train.models.branches import WIDTH, SpectrogramBranch, SpectrumBranch
 from train.models.oevae import segments
 from train.models.oevae.config import Config
 from train.models.oevae.resnet import ResNet18
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: Config, shapes: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
-        activation = nn.PReLU if config.activation == "prelu" else relu
+        activation = nn.PReLU if config.activation == "prelu" else nn.ReLU
         self.spectrum = SpectrumBranch(shapes["spectrum"][0], activation)
         self.stft = SpectrogramBranch(shapes["stft"][1], activation)
         self.phase = SpectrogramBranch(shapes["phase"][1], activation) if config.phase else None

@@ -120,12 +120,12 @@ def _of_hub(name: str, download: bool) -> Path:
         if not _lacking(place):
             return place
         why = "only a part of it is on this computer"
-    except Exception:  # nothing of it was ever downloaded
+    except (FileNotFoundError, ValueError):  # it was never downloaded, or is no name
         why = "it is not on this computer"
     if download and os.environ.get("HF_HUB_OFFLINE", "") in ("", "0"):
         try:
             return Path(snapshot_download(name, allow_patterns=files))
-        except Exception as error:
+        except Exception as error:  # whatever a network and a hub may answer
             why = f"the hub does not give it ({first_line(error)})"
     raise ConfigError(
         f"wav2vec.weights {name}: no such folder, and {why}; get it with `hf download {name}`, "
