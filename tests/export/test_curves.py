@@ -84,3 +84,11 @@ def test_what_cannot_be_drawn_is_one_line(words, said, recordings, tmp_path, cap
     words = [*words, "--data", str(recordings), "--out", str(tmp_path / "out")]
     assert run_command(curves.main, words) == 2
     assert said in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_network_of_one_machine_type_has_no_curve_over_all_of_them(recordings, tmp_path, capsys):
+    oevae = str(ROOT / "train" / "configs" / "oevae.yaml")
+    words = ["learn", oevae, "--train-data", str(recordings), "--data", str(recordings), "--out", str(tmp_path / "out")]
+    assert run_command(curves.main, [*words, "--machines", "2", "--clips", "3"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "knows one machine type" in said and not (tmp_path / "out").exists()
