@@ -3,6 +3,7 @@
     manifest.json   format, model, machines, measured accuracy, SHA-256 of every other file; written last
     model.json      inputs, window, hop, scoring: what a model is, also before it is packed
     model.onnx      FP32, the reference          model.cpu.onnx, model.trt.onnx   INT8 for CPU and TensorRT
+    model.fp16.onnx strongly typed, for GPUs     quantization.json   what stays in float and why, what was measured
     machines/*.npz  references, radii, threshold and normal scores of each machine
     golden.npz      a simulated clip, its features, embedding and score, to replay on the device
 
@@ -30,7 +31,8 @@ from edge_runtime.scoring import FITTED, Machine, Nearest, Scoring, parts
 
 FORMAT = migrate.FORMAT
 MANIFEST, MODEL, GOLDEN, MACHINES = "manifest.json", "model.json", "golden.npz", "machines"
-FP32, CPU, TRT = "model.onnx", "model.cpu.onnx", "model.trt.onnx"
+FP32, FP16, CPU, TRT = "model.onnx", "model.fp16.onnx", "model.cpu.onnx", "model.trt.onnx"
+QUANTIZATION = "quantization.json"
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,5 +273,5 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
 
 def payload(folder: Path) -> list[str]:
     """Files of a bundle or model folder: the known kinds, not what a person left beside them."""
-    kinds = ("model.json", "*.onnx", "golden.npz", "machines/*.npz")
+    kinds = (MODEL, "*.onnx", QUANTIZATION, GOLDEN, "machines/*.npz")
     return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind))
