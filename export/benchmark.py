@@ -37,6 +37,7 @@ from export.bench.ablations import file_name
 from export.bench.jobs import Done
 from export.bench.plan import Plan, Request, plan
 from export.bench.results import Results
+from export.page import words
 
 MARK = "benchmark.json"  # in OUT: what makes it one, and what of
 SAME = ("data", "train_data", "target_clips", "window_frames")  # options that cannot change within OUT
@@ -125,7 +126,8 @@ def _list(as_json: bool) -> int:
         return 0
     print(f"{'name':28}{'kind':10}{'parameters':>12}{'macs':>16}{'flops':>16}  title")
     for one in listed:
-        print(f"{one.name:28}{one.kind:10}{one.parameters:12,}{one.macs:16,}{one.flops:16,}  {one.title}")
+        costs = [words.NONE if cost is None else f"{cost:,}" for cost in (one.parameters, one.macs, one.flops)]
+        print(f"{one.name:28}{one.kind:10}{costs[0]:>12}{costs[1]:>16}{costs[2]:>16}  {one.title}")
     print(f"a window of 311 frames; networks with {registry.CLASSES} classes; detectors have nothing to train")
     return 0
 

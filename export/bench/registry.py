@@ -23,9 +23,9 @@ class Listed(msgspec.Struct, frozen=True):
     name: str
     kind: str  # NETWORK, or DETECTOR: nothing is trained
     title: str
-    parameters: int
-    macs: int  # multiply-accumulates
-    flops: int  # 2 a multiply-accumulate
+    parameters: int | None  # None: a package that would tell is not installed
+    macs: int | None  # multiply-accumulates
+    flops: int | None  # 2 a multiply-accumulate
 
 
 def systems() -> list[str]:
@@ -89,5 +89,5 @@ def listing() -> list[Listed]:
             cost = model(name, load(name, ()), CLASSES)
             found.append(Listed(name, NETWORK, title(name), cost.parameters, cost.macs, 2 * cost.macs))
         except ConfigError as error:  # of a package that is an extra
-            found.append(Listed(name, NETWORK, f"{title(name)} ({error})", 0, 0, 0))
+            found.append(Listed(name, NETWORK, f"{title(name)} ({error})", None, None, None))
     return found + [Listed(name, DETECTOR, title(name), 0, 0, 0) for name in detectors.names()]
