@@ -9,28 +9,22 @@ weights of the cpu form use seven of their eight bits: the vector units of x86 w
 bits and would saturate.
 """
 
-import io
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import msgspec
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
-from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import CalibrationDataReader, TensorsData, create_calibrator
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from edge_runtime.backends import Arrays
-
-Form = Literal["cpu", "trt"]
+Form = Literal["cpu", "trt", "fp16", "fp32"]  # the last two hold no integers: export/half.py, and the network itself
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 POOLED = ("ReduceMean", "GlobalAveragePool")
-CHUNK = 4  # windows whose tensors are held at a time
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -70,21 +64,19 @@ class Graph:
         return found
 
     def choosers(self) -> set[str]:
-        """Names of the weighted nodes that a TopK chooses by: a step of rounding would choose another place."""
+        """Names of the nodes that a TopK chooses by, back to weights: a step of rounding would choose another place."""
         found: set[str] = set()
-        passed: set[str] = set()
         waiting = [node.input[0] for node in self.nodes if node.op_type == "TopK"]
         while waiting:
-            name = waiting.pop()
-            node = self.writer.get(name)
-            if node is None or name in passed:
-                continue
-            passed.add(name)
-            if node.op_type in WEIGHTED and self.constant(node.input[1:]):
+            node = self.writer.get(waiting.pop())
+            if node is not None and node.name not in found:
                 found.add(node.name)
-            else:
-                waiting += node.input
+                waiting += [] if self.weighted(node) else node.input
         return found
+
+    def weighted(self, node: NodeProto) -> bool:
+        """Whether it is a product with constant weights."""
+        return node.op_type in WEIGHTED and self.constant(node.input[1:])
 
     def _back_to_a_mean(self, tensor: str) -> set[str]:
         """Names of the nodes behind a tensor up to means over it; none if there is another way in."""
@@ -108,13 +100,8 @@ def load(network: Path) -> ModelProto:
 
 def plan(model: ModelProto, in_float: Collection[str] = ()) -> Plan:
     """Which nodes to quantize, less those named to stay in float."""
-    graph = Graph(model.graph)
-    left = graph.gates() | graph.choosers() | set(in_float)
-    weighted = [
-        node.name
-        for node in graph.nodes
-        if node.op_type in WEIGHTED and node.name not in left and graph.constant(node.input[1:])
-    ]
+    graph, left = Graph(model.graph), {*never(model), *in_float}
+    weighted = [node.name for node in graph.nodes if graph.weighted(node) and node.name not in left]
     relus = [node.name for node in graph.nodes if node.op_type == "Relu" and _only_behind(node, weighted, graph)]
     additions = [
         node.name
@@ -122,6 +109,19 @@ def plan(model: ModelProto, in_float: Collection[str] = ()) -> Plan:
         if node.op_type == "Add" and node.name not in left and not any(name in graph.constants for name in node.input)
     ]
     return Plan(weighted, relus, additions)
+
+
+def never(model: ModelProto) -> dict[str, str]:
+    """Product or addition -> why it is never quantized, whatever it costs."""
+    graph = Graph(model.graph)
+    gates, choosers = graph.gates(), graph.choosers()
+    found = {}
+    for node in graph.nodes:
+        if node.op_type in (*WEIGHTED, "Add") and node.name in gates | choosers:
+            found[node.name] = "a TopK chooses by it" if node.name in choosers else "gate of squeeze-and-excitation"
+        elif node.op_type in WEIGHTED and not graph.weighted(node):
+            found[node.name] = "product of two activations"
+    return found
 
 
 def _only_behind(relu: NodeProto, weighted: list[str], graph: Graph) -> bool:
@@ -148,43 +148,6 @@ def multiply_accumulates(model: ModelProto) -> dict[str, int]:
             each = math.prod(weight[1:]) if node.op_type == "Conv" else data[-1]  # products of one number of the output
             found[node.name] = math.prod(output) * each
     return found
-
-
-class _Batches(CalibrationDataReader):
-    """A few batches for a calibrator of onnxruntime."""
-
-    def __init__(self, batches: list[Arrays]) -> None:
-        self._rest = iter(batches)
-
-    def get_next(self) -> Arrays | None:
-        return next(self._rest, None)
-
-
-def calibrate(network: Path, batches: Iterable[Arrays], percentile: float | None) -> TensorsData:
-    """The range of every activation: between two percentiles of its values, or (None) of all of them.
-
-    Ranges or histograms are added up over chunks, so that memory does not grow with the number of batches.
-    """
-    method = CalibrationMethod.MinMax if percentile is None else CalibrationMethod.Percentile
-    options = {"symmetric": False} if percentile is None else {"symmetric": False, "percentile": percentile}
-    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # it prints its progress
-        augmented = str(Path(folder) / "augmented.onnx")
-        calibrator = create_calibrator(
-            network,
-            [*WEIGHTED, "Relu", "Add"],
-            augmented_model_path=augmented,
-            calibrate_method=method,
-            extra_options=options,
-        )
-        chunk: list[Arrays] = []
-        for batch in batches:
-            chunk.append(batch)
-            if len(chunk) == CHUNK:
-                calibrator.collect_data(_Batches(chunk))
-                chunk = []
-        if chunk:
-            calibrator.collect_data(_Batches(chunk))
-        return calibrator.compute_data()
 
 
 def write(model: ModelProto, chosen: Plan, ranges: TensorsData, form: Form, out: Path) -> None:

@@ -1,101 +1,84 @@
-"""The INT8 forms of a model folder's network, both from one set of calibration clips.
+"""The other forms of a model folder's network, as fast as its accuracy allows.
 
     python export/quantize.py MODEL --data DATA
+    python export/quantize.py MODEL --data DATA --choose-on DATA2
     python export/quantize.py MODEL --simulated --clips 50
 
-Writes model.cpu.onnx (U8S8, for onnxruntime) and model.trt.onnx (S8S8 with explicit Q/DQ, for TensorRT);
-`export/qdq.py` says what is quantized. Normal training clips of all machines and domains give the range of every
-activation. Where all layers in INT8 blur the embeddings too much, each is quantized by itself, and those that blur most
-stay in float until what is left is little against the spread of normal sound, or they take too great a share of all
-operations. Prints sizes, speed on one thread, and the drift on normal clips that nothing was chosen on: cosine and
-noise of the embeddings, and the rank correlation of the scores.
+Writes model.cpu.onnx (U8S8, for onnxruntime), model.trt.onnx (S8S8 with explicit Q/DQ, for TensorRT), model.fp16.onnx
+(half precision, strongly typed, for GPUs) and quantization.json: what stays in float and why, and every figure.
+
+Normal training clips of all machines and domains give the range of every activation, by three methods; the one that
+blurs the embeddings of held-back normal clips least is taken. Then the gate: on the held-back clips the scores of each
+machine must rank as those of FP32 do, and as many normal windows be above the threshold; with --choose-on, whose
+labelled test clips are then for choosing only and may not be reported on, the area under the curve must stay too. The
+CPU's form is judged under references of its own, all others under the CPU's, as they listen. Where a form fails, layers
+go back to float in the order of their measured sensitivity until it passes (`export/fallback.py`); too few clips are
+said and not judged. Test clips of DATA are never heard: export/compare.py reports on them.
+
+Exit code 1, and nothing is written: a form fails even so. There is no way to force it: looser limits are written down
+in quantization.json, a forced file would not be.
 """
 
-import os
+import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-import numpy as np
-from onnx import ModelProto
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from calib.clips import Clip, check, training
-from calib.progress import bar
-from edge_runtime import bundle
-from edge_runtime.backends import open_backend
-from edge_runtime.cli import parser, run_command
+from calib.clips import Clip, check, index, select, training
+from calib.fit import of_known_types
+from edge_runtime import bundle, config
+from edge_runtime.cli import parser, run_command, say
 from edge_runtime.errors import BundleError, ConfigError, DataError
-from edge_runtime.features import Doubles
-from export import data, qdq
-from export.drift import Drift, measure, points, worst_noise
-from export.lint import faults
+from export import data
+from export.fallback import FLOAT_SHARE, NOISE
+from export.forms import FILES, Forms, Wanted
+from export.gate import Limits
+from export.quantization import ClipSet, Quantization, table, versions
+from export.ranges import METHODS, PERCENTILE, Method
 
-CLIPS = 100
-PERCENTILE = 99.999  # of an activation's values: the rarest peaks take the steps from the rest
-NOISE = 0.005  # variance, relative to the spread of normal sound: 0.01 costs up to a point of AUC
-FLOAT_SHARE = 0.5  # of all operations
-TRIED = 24  # windows that layers are tried on
-GROUPS = 32  # of layers, at most: each is tried by itself
-LEAST_COST = 0.01  # of all operations: what a node costs in float beyond its own
-FILES: dict[qdq.Form, str] = {"cpu": bundle.CPU, "trt": bundle.TRT}
-
-
-class InFloat(msgspec.Struct, frozen=True):
-    """What a form leaves in float."""
-
-    nodes: list[str]  # of those that could be quantized
-    share: float  # of all operations, with those that could not
-
-
-class Quantized(msgspec.Struct, frozen=True):
-    """What was made."""
-
-    calibration_clips: int
-    held_back_clips: int
-    in_float: dict[str, InFloat]  # by form
-    forms: dict[str, Drift]  # "fp32", "cpu", "trt"
+WANTED = Wanted()
+CLIPS = 100  # of each kind
+EACH = 15  # of a machine, held back: its ranks want some
 
 
 def quantize(
-    folder: Path,
-    clips: list[Clip],
-    count: int = CLIPS,
-    percentile: float | None = PERCENTILE,
-    limit: float = NOISE,
-    share: float = FLOAT_SHARE,
-) -> Quantized:
-    """Write both forms into a model folder, or none."""
-    model = bundle.load_model(folder)
+    folder: Path, clips: list[Clip], wanted: Wanted = WANTED, count: int = CLIPS, labelled: Sequence[Clip] = ()
+) -> Quantization:
+    """Write all forms into a model folder, or none: where something is wrong, or the gate fails."""
     chosen, held = split(clips, count)
-    check(chosen + held)
-    ranges = qdq.calibrate(folder / bundle.FP32, data.first_windows(chosen, model, model.inputs), percentile)
+    also = data.spread(training(labelled), CLIPS)
+    judged = data.spread(
+        chain(*(select(labelled, split="test", label=label) for label in ("normal", "anomaly"))), CLIPS
+    )
+    check([*chosen, *also, *held, *judged])
     with TemporaryDirectory(prefix=".quantize-", dir=folder) as temporary:
-        trial = Trial(folder, chosen[:TRIED], Path(temporary) / "tried.onnx")
-        files: dict[str, Path] = {}
-        left: dict[str, InFloat] = {}
-        for form, name in FILES.items():
-            plan = qdq.plan(trial.network, trial.in_float(ranges, form, limit, share))
-            file = files[form] = Path(temporary) / name
-            qdq.write(trial.network, plan, ranges, form, file)
-            if wrong := faults(file, form):
-                raise RuntimeError(f"{name}: {'; '.join(wrong[:3])}")
-            left[form] = _in_float(trial.network, plan, form)
-        forms = measure(folder / bundle.FP32, files, model, chosen, held)
-        for file in files.values():
-            file.replace(folder / file.name)
-    return Quantized(len(chosen), len(held), left, forms)
-
-
-def _in_float(network: ModelProto, plan: qdq.Plan, form: qdq.Form) -> InFloat:
-    whole, operations = qdq.plan(network), qdq.multiply_accumulates(network)
-    names = [name for name in whole.nodes(form) if name not in plan.nodes(form)]
-    return InFloat(names, 1.0 - sum(operations[name] for name in plan.weighted) / sum(operations.values()))
+        forms = Forms(folder, chosen, also, [*held, *judged], wanted)
+        made = forms.make(Path(temporary))
+        found = Quantization(
+            network=bundle.sha256(folder / bundle.FP32),
+            versions=versions(),
+            calibration_clips=ClipSet.of(chosen),
+            held_back_clips=ClipSet.of(held),
+            labelled_clips=ClipSet.of(judged, named=True) if judged else None,
+            percentile=wanted.percentile,
+            limits=wanted.limits,
+            max_noise=wanted.noise,
+            max_float_share=wanted.share,
+            fp32=forms.fp32_found(),
+            forms=made,
+        )
+        if not found.failures:
+            config.save_json(folder / bundle.QUANTIZATION, found)
+            for name in reversed(FILES.values()):  # that of the CPU last: whoever finds it finds all
+                (Path(temporary) / name).replace(folder / name)
+    return found
 
 
 def split(clips: list[Clip], count: int) -> tuple[list[Clip], list[Clip]]:
@@ -105,96 +88,52 @@ def split(clips: list[Clip], count: int) -> tuple[list[Clip], list[Clip]]:
         raise DataError(f"{len(normal)} normal training clips; wanted one to calibrate and one to check, at least")
     chosen = data.spread(normal, min(count, len(normal) - max(1, len(normal) // 5)))
     taken = set(chosen)
-    return chosen, data.spread((clip for clip in normal if clip not in taken), CLIPS)
-
-
-class Trial:
-    """Windows that a network is tried on, one layer quantized at a time."""
-
-    def __init__(self, folder: Path, clips: list[Clip], scratch: Path) -> None:
-        self.model, self.network = bundle.load_model(folder), qdq.load(folder / bundle.FP32)
-        self.machines = [clip.machine for clip in clips]
-        self._windows, self._file = list(data.first_windows(clips, self.model)), scratch
-        self._reference = self._points(folder / bundle.FP32)
-
-    def in_float(self, ranges: qdq.TensorsData, form: qdq.Form, limit: float, share: float) -> list[str]:
-        """Names of the nodes to keep in float, so that the noise of the rest adds up to less than the limit.
-
-        Those that give most noise for what they cost in float come first, as long as they fit into the share. Where
-        there are many nodes, neighbours are tried together.
-        """
-        every, operations = qdq.plan(self.network).nodes(form), qdq.multiply_accumulates(self.network)
-        if self._noise(ranges, form, set()) <= limit:
-            return []
-        order = [node.name for node in self.network.graph.node if node.name in set(every)]
-        groups = [tuple(map(str, part)) for part in np.array_split(order, min(GROUPS, len(order)))]
-        total = sum(operations.values())
-        costs = {group: sum(operations.get(name, 0) for name in group) / total for group in groups}
-        noises = {group: self._noise(ranges, form, set(every) - set(group)) for group in bar(groups, f"{form} layers")}
-        kept: list[str] = []
-        rest = sum(noises.values())
-        for group in sorted(groups, key=lambda group: -noises[group] / (costs[group] + LEAST_COST)):
-            if rest > limit and costs[group] <= share:
-                kept += group
-                rest, share = rest - noises[group], share - costs[group]
-        return kept
-
-    def _noise(self, ranges: qdq.TensorsData, form: qdq.Form, others: set[str]) -> float:
-        qdq.write(self.network, qdq.plan(self.network, others), ranges, form, self._file)
-        found = worst_noise(self._reference, self._points(self._file), self.machines)
-        self._file.unlink()
-        return found
-
-    def _points(self, file: Path) -> list[Doubles]:
-        backend = open_backend(file, self.model)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a backend runs on the thread that calls it
-            outputs = list(pool.map(backend.run, self._windows))
-        heard = [points(output, self.model) for output in outputs]
-        return [np.concatenate(part) for part in zip(*heard, strict=True)]
-
-
-def _report(made: Quantized) -> str:
-    fp32 = made.forms["fp32"]
-    lines = [f"{made.calibration_clips} clips to calibrate, {made.held_back_clips} held back"]
-    for form, left in made.in_float.items():
-        lines.append(
-            f"{form}: {left.share:.1%} of all operations in float: gates, {', '.join(left.nodes)}".rstrip(", ")
-        )
-    lines.append(f"{'form':5}{'KiB':>8}{'ms':>8}{'speed':>8}{'cosine':>9}{'noise':>9}{'rank':>9}")
-    for form, drift in made.forms.items():
-        rank = "-" if drift.spearman is None else f"{drift.spearman:.4f}"
-        lines.append(
-            f"{form:5}{drift.kilobytes:8}{drift.milliseconds:8.2f}{fp32.milliseconds / drift.milliseconds:8.2f}"
-            f"{drift.cosine:9.5f}{drift.noise:9.5f}{rank:>9}"
-        )
-    return "\n".join(lines)
+    held = max(CLIPS, EACH * len({clip.machine for clip in normal}))
+    return chosen, data.spread((clip for clip in normal if clip not in taken), held)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
+    options = _options(argv)
+    limits = Limits(options.max_auc_drop, options.min_spearman, options.max_false_alarm_change)
+    methods: Sequence[Method] = METHODS if options.calibration == "auto" else (options.calibration,)
+    wanted = Wanted(methods, options.percentile, options.noise, options.float_share, limits)
+    refuse(options.model)
+    model = bundle.load_model(options.model)
+    labelled = of_known_types(index(options.choose_on), model, options.choose_on) if options.choose_on else []
+    if options.choose_on and len({clip.label for clip in labelled if clip.split == "test"} - {None}) < 2:
+        raise DataError(f"--choose-on {options.choose_on}: wanted labelled test clips, normal and anomalous")
+    with data.opened(options, model) as clips:
+        found = quantize(options.model, clips, wanted, options.clips, labelled)
+    print(msgspec.json.encode(found).decode() if options.json else table(found))
+    if found.failures:
+        say(f"{options.model}: nothing is written; a form fails the gate even in float")
+    return 1 if found.failures else 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument("model", metavar="MODEL", type=Path, help="model folder of export/to_onnx.py")
+    add, limits = arguments.add_argument, Limits()
+    add("model", metavar="MODEL", type=Path, help="model folder of export/to_onnx.py")
     data.add_options(arguments)
-    arguments.add_argument("--clips", type=int, default=CLIPS, help=f"to calibrate with (default {CLIPS})")
-    arguments.add_argument(
-        "--percentile", type=float, default=PERCENTILE, help=f"of activations (default {PERCENTILE}; 100: all of them)"
-    )
-    arguments.add_argument(
-        "--noise", type=float, default=NOISE, help=f"variance allowed, of that of normal sound (default {NOISE})"
-    )
-    arguments.add_argument(
-        "--float-share", type=float, default=FLOAT_SHARE, help=f"of operations, 0 to 1 (default {FLOAT_SHARE})"
-    )
-    arguments.add_argument("--json", action="store_true", help="the same as JSON")
+    add("--choose-on", metavar="DATA2", type=Path, help="another data set, whose labelled test clips are for choosing")
+    add("--clips", type=int, default=CLIPS, help=f"to calibrate with (default {CLIPS})")
+    add("--calibration", choices=("auto", *METHODS), default="auto", help="auto: what blurs held-back clips least")
+    add("--percentile", type=float, default=PERCENTILE, help=f"of activations, for percentile (default {PERCENTILE})")
+    add("--max-auc-drop", type=float, default=limits.max_auc_drop, help="of each machine (default %(default)s)")
+    add("--min-spearman", type=float, default=limits.min_spearman, help="of each machine (default %(default)s)")
+    change = "of the share of normal windows above the threshold (default %(default)s; one window is always allowed)"
+    add("--max-false-alarm-change", type=float, default=limits.max_false_alarm_change, help=change)
+    noise = "variance allowed, of that of normal sound, before the gate is asked (default %(default)s)"
+    add("--noise", type=float, default=NOISE, help=noise)
+    add("--float-share", type=float, default=FLOAT_SHARE, help="of operations, before the gate is asked, 0 to 1")
+    add("--json", action="store_true", help="print quantization.json instead of the table")
     options = arguments.parse_args(argv)
     if options.clips < 1 or not 50.0 < options.percentile <= 100.0 or not 0.0 <= options.float_share <= 1.0:
         raise ConfigError("--clips is 1 or more, --percentile above 50 and up to 100, --float-share from 0 to 1")
-    refuse(options.model)
-    percentile = None if options.percentile == 100.0 else options.percentile
-    with data.opened(options, bundle.load_model(options.model)) as clips:
-        made = quantize(options.model, clips, options.clips, percentile, options.noise, options.float_share)
-    print(msgspec.json.encode(made).decode() if options.json else _report(made))
-    return 0
+    if options.choose_on and options.data and options.choose_on.resolve() == options.data.resolve():
+        raise ConfigError("--choose-on: the test clips of --data are what is reported on; give another data set")
+    return options
 
 
 def refuse(folder: Path) -> None:
@@ -204,7 +143,7 @@ def refuse(folder: Path) -> None:
         raise BundleError(f"{folder}: a bundle never changes once packed; quantize the model folder it came from")
     if not (folder / bundle.FP32).exists():
         raise BundleError(f"{folder}: no {bundle.FP32}; there is no network to quantize")
-    for name in FILES.values():
+    for name in (*FILES.values(), bundle.QUANTIZATION):
         if (folder / name).exists():
             raise BundleError(f"{folder / name}: already exists; remove it first, and {bundle.MACHINES}/ with it")
     if any((folder / bundle.MACHINES).glob("*.npz")):

@@ -147,7 +147,8 @@ def _quantized(job: Job, part: Part, trained: "Run", model: Model) -> Path:
         if not equality.equal:
             raise RuntimeError(f"the exported network is another one: {equality}")
     say("quantize")
-    quantize.quantize(folder, clips)
+    if failures := quantize.quantize(folder, clips).failures:
+        raise RuntimeError(f"no INT8 form: {failures[0]}")
     return folder
 
 

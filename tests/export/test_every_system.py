@@ -10,9 +10,10 @@ import pytest
 
 from calib import fit
 from edge_runtime import __main__ as edge
-from edge_runtime import bundle
+from edge_runtime import bundle, config
 from edge_runtime.cli import run_command
 from export import lint, pack, qdq, quantize, to_onnx
+from export.quantization import Quantization
 from tests.conftest import ROOT, hum, save_wav2vec, write_wav
 from train import evaluate, run, settings
 
@@ -92,13 +93,20 @@ def test_its_bundle_is_as_packed_and_scores_a_file_on_the_device_side(packed, tm
     assert bundle.open_bundle(folder).manifest.accuracy["fan_section_00"].spearman is not None
 
 
-@pytest.mark.parametrize("form", ["cpu", "trt"])
-def test_its_quantized_files_keep_the_rules_of_tensorrt_and_are_partly_integer(packed, form):
+@pytest.mark.parametrize("form", ["cpu", "trt", "fp16"])
+def test_its_other_forms_keep_the_rules_of_tensorrt(packed, form):
     name, folder, _ = packed
     file = folder / quantize.FILES[form]
     assert lint.faults(file, form) == []
     graph = onnx.load(file).graph
     assert {node.op_type for node in graph.node}.isdisjoint({"DFT", "Loop", "If", "Scan", "Mod", "NonZero"}), name
+
+
+def test_its_forms_pass_the_gate(packed):
+    _, folder, _ = packed
+    found = config.load_json(folder / bundle.QUANTIZATION, Quantization)
+    assert found.failures == []
+    assert all(form.figures.cosine > 0.98 and form.figures.noise < 0.1 for form in found.forms.values())
 
 
 def test_what_a_topk_chooses_by_stays_in_float():
@@ -110,4 +118,4 @@ def test_what_a_topk_chooses_by_stays_in_float():
         node.name = f"n{number}"
     for name in ("w", "v"):
         graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [8, 8], [0.0] * 64))
-    assert qdq.Graph(graph).choosers() == {"n0"}
+    assert qdq.Graph(graph).choosers() == {"n0", "n1"}
