@@ -27,6 +27,10 @@ EXACT = {
     *("Sqrt", "Pow", "Reciprocal", "Exp", "Log", "Softmax", "LogSoftmax", "CumSum"),
     *("LayerNormalization", "InstanceNormalization", "LpNormalization", "TopK"),
 }
+MOVING = {
+    *("Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather", "GatherElements", "Expand"),
+    *("Relu", "MaxPool", "Flatten", "Identity", "Pad", "Tile", "Where"),
+}
 FLOAT_SLOTS = {"Resize": {1, 2}}  # inputs that are float32 whatever the rest is
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
@@ -120,29 +124,39 @@ def write(model: ModelProto, in_float: Collection[str], out: Path) -> None:
 
 
 def simulate(file: Path, out: Path) -> None:
-    """Write a network in half precision as one that computes in float32 and rounds every tensor to half.
+    """Write a network in half precision as one that computes in float32 and rounds every result to half.
 
-    Casts that are written down are never dropped.
+    A half tensor t is called t_32 here. Casts that are written down are never dropped.
     """
     model = onnx.shape_inference.infer_shapes(onnx.load(file))
-    halves = {one.name for one in (*model.graph.value_info, *model.graph.initializer) if _kind(one) == HALF}
-    nodes = [
-        _cast(tensor.name, f"{tensor.name}_32", FLOAT) for tensor in model.graph.initializer if tensor.name in halves
-    ]
-    for node in model.graph.node:
-        outputs = [name for name in node.output if name in halves]
-        if node.op_type != "Cast":
-            node.input[:] = [f"{name}_32" if name in halves else name for name in node.input]
-            node.output[:] = [f"{name}_full" if name in halves else name for name in node.output]
-        nodes.append(node)
-        for name in outputs:
-            nodes += [_cast(f"{name}_full", name, HALF)] if node.op_type != "Cast" else []
-            nodes.append(_cast(name, f"{name}_32", FLOAT))
-    del model.graph.value_info[:]
+    graph = model.graph
+    halves = {one.name for one in (*graph.value_info, *graph.initializer) if _kind(one) == HALF}
+    nodes = [one for node in graph.node for one in _rounded(node, halves)]
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in halves]:
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, f"{tensor.name}_32"))
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
     onnx.save(model, out)
+
+
+def _rounded(node: NodeProto, halves: Collection[str]) -> list[NodeProto]:
+    """A node in float32, and casts to half and back behind it; a node that only moves numbers needs none."""
+    written = [name for name in node.output if name in halves]
+    if node.op_type == "Cast" and node.input[0] in halves:
+        return [helper.make_node("Identity", [f"{node.input[0]}_32"], node.output, node.name)]
+    node.input[:] = [f"{name}_32" if name in halves else name for name in node.input]
+    if node.op_type in MOVING:
+        node.output[:] = [f"{name}_32" if name in halves else name for name in node.output]
+        return [node]
+    if node.op_type != "Cast":
+        node.output[:] = [f"{name}_full" if name in halves else name for name in node.output]
+    nodes = [node]
+    for name in written:
+        nodes += [_cast(f"{name}_full", name, HALF)] if node.op_type != "Cast" else []
+        nodes.append(_cast(name, f"{name}_32", FLOAT))
+    return nodes
 
 
 def _kind(value: onnx.ValueInfoProto | TensorProto) -> int:
