@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from calib.collect import Collected
 from calib.progress import bar
-from export import drift
+from export import drift, qdq
 from export.gate import Figures
 from export.hearing import Windows
 
@@ -41,7 +41,7 @@ class Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Form:
     """A network's other form, with any of its nodes left in float."""
 
-    name: str
+    name: qdq.Form
     nodes: list[str]  # that can be left in float one by one, in the graph's order
     write: Callable[[Collection[str], Path], None]  # nodes left in float, file: what onnxruntime listens with
 

@@ -8,9 +8,8 @@ fault, and nothing where there is none. Exit code 1: there are faults.
 
 All forms but cpu: opset at most 20, operators of ONNX alone and none that TensorRT 10.3 lacks; zero-points 0 and int8,
 biases not quantized. Where weights are quantized, each output channel has its own scale: on axis 0 of a convolution or
-a transposed Gemm, on axis 1 of a MatMul, whose weights are [in, out]. TensorRT takes a scale along any axis of a
-constant; it needs that of the output channels for its integer kernels. Of a residual addition both inputs are quantized
-or neither; nothing is quantized between a convolution and its activation.
+a transposed Gemm, on axis 1 of a MatMul, whose weights are [in, out] (parsed and built by TensorRT-RTX 1.7). Of a
+residual addition both inputs are quantized or neither; nothing is quantized between a convolution and its activation.
 """
 
 import sys
