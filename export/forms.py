@@ -9,7 +9,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 from calib.clips import Clip
 from edge_runtime import bundle
-from export import half, qdq, ranges
+from export import half, qdq, ranges, rounded
 from export.fallback import FLOAT_SHARE, NOISE, Form, Left, Search
 from export.gate import Figures, Judge, Limits, Machines
 from export.hearing import Windows
@@ -87,7 +87,7 @@ class Forms:
 
         def simulate(left: Collection[str], file: Path) -> None:
             write(left, file)
-            half.simulate(file, file)
+            rounded.write(file, file)
 
         why = [Left(name, reason) for name, reason in kept.items()]
         return self._form(Form("fp16", order, simulate), self._judge, why, out, write)

@@ -1,8 +1,5 @@
 """A float network in half precision, strongly typed: for GPUs.
 
-onnxruntime has few kernels of half precision on the CPU: it runs most nodes in float32 and drops the casts between
-them, so that nothing overflows there. `simulate` writes what a GPU would round.
-
 Inputs and outputs stay float32, and casts stand where the two precisions meet. In float32 stay what comes before the
 first weights (decibels lose their hundredths in half), roots, norms, softmax and means, what a TopK chooses by, and
 whatever leaves the range of half precision on real windows.
@@ -26,10 +23,6 @@ EXACT = {
     *("GlobalAveragePool", "ReduceMean", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"),
     *("Sqrt", "Pow", "Reciprocal", "Exp", "Log", "Softmax", "LogSoftmax", "CumSum"),
     *("LayerNormalization", "InstanceNormalization", "LpNormalization", "TopK"),
-}
-MOVING = {
-    *("Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather", "GatherElements", "Expand"),
-    *("Relu", "MaxPool", "Flatten", "Identity", "Pad", "Tile", "Where"),
 }
 FLOAT_SLOTS = {"Resize": {1, 2}}  # inputs that are float32 whatever the rest is
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -123,46 +116,6 @@ def write(model: ModelProto, in_float: Collection[str], out: Path) -> None:
     onnx.save(onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True), out)
 
 
-def simulate(file: Path, out: Path) -> None:
-    """Write a network in half precision as one that computes in float32 and rounds every result to half.
-
-    A half tensor t is called t_32 here. Casts that are written down are never dropped.
-    """
-    model = onnx.shape_inference.infer_shapes(onnx.load(file))
-    graph = model.graph
-    halves = {one.name for one in (*graph.value_info, *graph.initializer) if _kind(one) == HALF}
-    nodes = [one for node in graph.node for one in _rounded(node, halves)]
-    for tensor in [tensor for tensor in graph.initializer if tensor.name in halves]:
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(values, f"{tensor.name}_32"))
-    nodes = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    onnx.save(model, out)
-
-
-def _rounded(node: NodeProto, halves: Collection[str]) -> list[NodeProto]:
-    """A node in float32, and casts to half and back behind it; a node that only moves numbers needs none."""
-    written = [name for name in node.output if name in halves]
-    if node.op_type == "Cast" and node.input[0] in halves:
-        return [helper.make_node("Identity", [f"{node.input[0]}_32"], node.output, node.name)]
-    node.input[:] = [f"{name}_32" if name in halves else name for name in node.input]
-    if node.op_type in MOVING:
-        node.output[:] = [f"{name}_32" if name in halves else name for name in node.output]
-        return [node]
-    if node.op_type != "Cast":
-        node.output[:] = [f"{name}_full" if name in halves else name for name in node.output]
-    nodes = [node]
-    for name in written:
-        nodes += [_cast(f"{name}_full", name, HALF)] if node.op_type != "Cast" else []
-        nodes.append(_cast(name, f"{name}_32", FLOAT))
-    return nodes
-
-
-def _kind(value: onnx.ValueInfoProto | TensorProto) -> int:
-    return value.type.tensor_type.elem_type if isinstance(value, onnx.ValueInfoProto) else value.data_type
-
-
 def _float_tensors(model: ModelProto) -> set[str]:
     values = [*model.graph.input, *model.graph.value_info, *model.graph.output]
     return {value.name for value in values if value.type.tensor_type.elem_type == FLOAT}
@@ -190,17 +143,18 @@ def _rename(node: NodeProto, floats: Collection[str]) -> None:
 def _with_casts(model: ModelProto, floats: Collection[str], read: Collection[str]) -> list[NodeProto]:
     """The nodes, and casts to what is read but not written."""
     needed = set(read) | {value.name for value in model.graph.output}
-    nodes = [_cast(value.name, _half(value.name), HALF) for value in model.graph.input if _half(value.name) in needed]
+    nodes = [cast(value.name, _half(value.name), HALF) for value in model.graph.input if _half(value.name) in needed]
     for node in model.graph.node:
         nodes.append(node)
         for name in node.output:
             plain = name.removesuffix("_half")
             if name in floats and _half(name) in needed:
-                nodes.append(_cast(name, _half(name), HALF))
+                nodes.append(cast(name, _half(name), HALF))
             elif name not in floats and plain in floats and plain in needed:
-                nodes.append(_cast(name, plain, FLOAT))
+                nodes.append(cast(name, plain, FLOAT))
     return nodes
 
 
-def _cast(name: str, to: str, kind: int) -> NodeProto:
+def cast(name: str, to: str, kind: int) -> NodeProto:
+    """A node that writes a tensor in another precision."""
     return helper.make_node("Cast", [name], [to], f"{to}_cast", to=kind)

@@ -20,6 +20,7 @@ in quantization.json, a forced file would not be.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from itertools import chain
@@ -131,6 +132,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options = arguments.parse_args(argv)
     if options.clips < 1 or not 50.0 < options.percentile <= 100.0 or not 0.0 <= options.float_share <= 1.0:
         raise ConfigError("--clips is 1 or more, --percentile above 50 and up to 100, --float-share from 0 to 1")
+    bounds = (options.max_auc_drop, options.min_spearman, options.max_false_alarm_change, options.noise)
+    if not all(map(math.isfinite, bounds)):
+        raise ConfigError("--max-auc-drop, --min-spearman, --max-false-alarm-change and --noise are finite numbers")
     if options.choose_on and options.data and options.choose_on.resolve() == options.data.resolve():
         raise ConfigError("--choose-on: the test clips of --data are what is reported on; give another data set")
     return options

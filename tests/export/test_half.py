@@ -7,7 +7,7 @@ from onnx import TensorProto, numpy_helper
 
 from edge_runtime import bundle
 from edge_runtime.backends import open_backend
-from export import half, qdq
+from export import half, qdq, rounded
 
 LOUD = """g (float[b,4] x) => (float[b,4] y) <float[4,4] w, float[4,4] v, float h = {0.001}> {
     a = MatMul(x, w)  c = Mul(a, a)  d = Mul(c, h)  y = MatMul(d, v) }"""
@@ -35,11 +35,11 @@ def test_what_overflows_stays_in_float_and_the_result_is_finite(tmp_path):
     assert kept == {"c": "values up to 1.0e+06", "d": "values up to 1.0e+06"}
     half.write(model, kept, tmp_path / "half.onnx")
     described = bundle.Model("m", "s", {}, {})
-    half.simulate(tmp_path / "half.onnx", tmp_path / "half.onnx")
+    rounded.write(tmp_path / "half.onnx", tmp_path / "half.onnx")
     (found,) = open_backend(tmp_path / "half.onnx", described).run(window).values()
     np.testing.assert_allclose(found, 1000.0, rtol=1e-3)
     half.write(model, [], tmp_path / "all.onnx")
-    half.simulate(tmp_path / "all.onnx", tmp_path / "all.onnx")
+    rounded.write(tmp_path / "all.onnx", tmp_path / "all.onnx")
     (broken,) = open_backend(tmp_path / "all.onnx", described).run(window).values()
     assert not np.isfinite(broken).any()
 
@@ -66,21 +66,21 @@ def test_decibels_are_scaled_in_float(all_int8, exported):
 def test_the_simulation_computes_what_numpy_computes_in_half_precision(tmp_path):
     model = network(LOUD, tmp_path / "loud.onnx", w=np.random.default_rng(1).normal(size=(4, 4)), v=np.eye(4))
     half.write(model, [], tmp_path / "half.onnx")
-    half.simulate(tmp_path / "half.onnx", tmp_path / "half.onnx")
+    rounded.write(tmp_path / "half.onnx", tmp_path / "half.onnx")
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     (found,) = open_backend(tmp_path / "half.onnx", bundle.Model("m", "s", {}, {})).run({"x": x}).values()
 
-    def rounded(array):
+    def as_half(array):
         return array.astype(np.float16).astype(np.float32)
 
-    w = rounded(numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "w")))
-    a = rounded(rounded(x) @ w)
-    assert np.array_equal(found, rounded(rounded(a * a) * rounded(np.float32(0.001))))
+    w = as_half(numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "w")))
+    a = as_half(as_half(x) @ w)
+    assert np.array_equal(found, as_half(as_half(a * a) * as_half(np.float32(0.001))))
 
 
 def test_half_precision_gives_what_fp32_gives(all_int8, exported, tmp_path):
     model = bundle.load_model(exported)
-    half.simulate(all_int8 / bundle.FP16, tmp_path / bundle.FP16)
+    rounded.write(all_int8 / bundle.FP16, tmp_path / bundle.FP16)
     window = {"log_mel": np.random.default_rng(0).normal(-50, 10, (3, 31, 128)).astype(np.float32)}
     ours, theirs = (
         open_backend(all_int8 / name, model).run(window)["embedding"] for name in (bundle.FP32, bundle.FP16)

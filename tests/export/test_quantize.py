@@ -143,10 +143,11 @@ def test_the_quantize_command_refuses_in_one_line(
     error_of(model_folder, "--simulated")  # no network
     error_of(tmp_path / "nothing", "--simulated")
     error_of(quantized, "--simulated", "--percentile", 40)
+    error_of(exported, "--simulated", "--noise", "inf")  # which JSON cannot say
     error_of(
         exported, "--data", clips[0].path.parents[3], "--choose-on", clips[0].path.parents[3]
     )  # what is reported on
-    assert capsys.readouterr().err.count("\n") == 6
+    assert capsys.readouterr().err.count("\n") == 7
 
 
 def test_what_was_found_is_written_beside_the_forms_and_goes_into_the_bundle(quantized, clips):
