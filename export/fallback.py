@@ -75,7 +75,8 @@ class Search:
             noises = self._by_group(form)
             first = self._guess(noises, limit, share)
         kept = [Left(name, "noise") for group in first for name in group]
-        if not self._failures(form, judge, first):
+        failures = self._failures(form, judge, first)
+        if not failures:
             return kept
         noises = noises or self._by_group(form)
         rest = [group for group in self._order(noises) if group not in first]
@@ -84,7 +85,7 @@ class Search:
             return not self._failures(form, judge, [*first, *rest[:count]])
 
         count = bisect.bisect_left(range(1, len(rest)), True, key=passes) + 1  # all in float is FP32, and passes
-        return kept + [Left(name, "gate") for group in rest[:count] for name in group]
+        return kept + [Left(name, f"gate ({failures[0]})") for group in rest[:count] for name in group]
 
     def share(self, left: Collection[str]) -> float:
         """Of all operations, that some nodes take."""

@@ -56,7 +56,7 @@ def test_no_more_layers_go_back_to_float_than_the_gate_asks(search, form, allowe
     products = [one for one in form.nodes if not one.startswith("node_add")]
     back = [one.node for one in left if one.node in products]
     assert len(products) - len(back) == min(allowed, len(products))
-    assert all(one.why == "gate" for one in left)
+    assert all(one.why == "gate (too far from FP32)" for one in left)
 
 
 def test_what_blurs_most_for_its_cost_goes_first(search, form):
