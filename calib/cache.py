@@ -26,6 +26,7 @@ from calib.clips import Clip, load
 from edge_runtime import features
 from edge_runtime.bundle import sha256
 from edge_runtime.cli import say
+from edge_runtime.config import cache_folder
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import Floats, Framed, Spectrum
 
@@ -152,21 +153,18 @@ class FeatureCache:
 
 def feature_cache() -> FeatureCache:
     """The cache that the environment names, the same one for all who ask."""
-    folder, limit = os.environ.get("AUSCULT_CACHE"), os.environ.get("AUSCULT_CACHE_GB", str(LIMIT_GB))
-    if folder is None:
-        folder = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auscult")
-    return _opened(folder, limit)
+    return _opened(cache_folder(), os.environ.get("AUSCULT_CACHE_GB", str(LIMIT_GB)))
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: str, limit: str) -> FeatureCache:
+def _opened(folder: Path | None, limit: str) -> FeatureCache:
     try:
         size = round(float(limit) * GB)
     except (ValueError, OverflowError):
         size = 0
     if size <= 0:
         raise ConfigError(f"AUSCULT_CACHE_GB={limit}: wanted gigabytes above 0; an empty AUSCULT_CACHE keeps none")
-    return FeatureCache(Path(folder).expanduser() if folder else None, size)
+    return FeatureCache(folder, size)
 
 
 def _in_blocks(sound: Floats, spec: Framed) -> Floats:

@@ -3,12 +3,13 @@
     python -m edge_runtime run BUNDLE                          the default microphone
     python -m edge_runtime run BUNDLE --device NAME            a microphone by name, part of a name, or index
     python -m edge_runtime run BUNDLE --file a.wav b.flac      files, as fast as possible; --realtime as they sound
+    python -m edge_runtime run BUNDLE --backend tensorrt       on the GPU as soon as its engine is ready
     python -m edge_runtime score BUNDLE FILE_OR_FOLDER...      one JSON line per window
     python -m edge_runtime check BUNDLE                        does this device compute what the desktop did?
     python -m edge_runtime record OUT --clips 100              microphone -> OUT/normal/000001.wav and on
     python -m edge_runtime devices                             the microphones there are
 
-run tells events as JSON lines: start, recording, window, lost, alarm, normal, end. Times are seconds of sound.
+run tells events as JSON lines: start, recording, window, lost, backend, alarm, normal, end. Times are seconds of sound.
 Exit codes: 0 done, 1 a check failed, 2 the user's mistake or a dead microphone, in one line on stderr.
 """
 
@@ -48,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     return whole
 
 
+BACKENDS = ("onnxruntime", "tensorrt")  # of edge_runtime.backends, which --help need not import
+
+
 def _run_options(command: argparse.ArgumentParser) -> None:
     _bundle_options(command)
     sound = command.add_mutually_exclusive_group()
@@ -56,6 +60,10 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     pace = command.add_mutually_exclusive_group()
     pace.add_argument("--fast", action="store_true", help="files as fast as possible (the default)")
     pace.add_argument("--realtime", action="store_true", help="files as slowly as they sound")
+    command.add_argument(
+        "--backend", choices=BACKENDS, default="onnxruntime",
+        help="tensorrt: an engine on the GPU, from when it is ready; the CPU until then and after (onnxruntime)"
+    )  # fmt: skip
     command.add_argument("--seconds", type=_positive, metavar="N", help="end after so much sound")
     command.add_argument("--events", metavar="FILE", help="a new file for the events (stdout)")
     command.add_argument("--save-audio", metavar="DIR", help="a new folder for the sound that is listened to")

@@ -1,8 +1,10 @@
 """Replay the bundle's golden clip on this device and name the first stage that differs.
 
     python -m edge_runtime check BUNDLE
+    python -m edge_runtime check BUNDLE --backend tensorrt      the engine that export/build_engine.py built
 
-Stages: hashes, input features, network outputs, score of each machine. Exit code 1 when one differs.
+Stages: hashes, input features, network outputs, score of each machine (its decision, where an engine made the outputs).
+Exit code 1 when one differs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.backends import open_backend
-from edge_runtime.bundle import CPU, open_bundle
+from edge_runtime.backends import BACKENDS, open_backend
+from edge_runtime.bundle import CPU, Bundle, open_bundle
 from edge_runtime.cli import parser
 from edge_runtime.errors import BundleError
-from edge_runtime.features import LogMel, compute
+from edge_runtime.features import Floats, LogMel, compute
 from edge_runtime.scoring import score
 
 # Features differ by rounding alone (float64 FFTs of other processors: below 1e-13). INT8 kernels round each layer
@@ -35,17 +37,22 @@ class Stage(NamedTuple):
     tolerance: float
 
 
-def replay(folder: str | Path) -> Iterator[Stage]:
+def replay(folder: str | Path, backend: str = "onnxruntime") -> Iterator[Stage]:
     """Each stage in the order of the signal, as it is computed."""
     bundle = open_bundle(folder)
     golden = bundle.golden()
-    int8 = bundle.network is not None and bundle.network.name == CPU
     if "sound" not in golden:
         raise BundleError(f"{folder}: golden.npz holds no sound; pack the model again")
     inputs = {name: compute(golden["sound"], spec) for name, spec in bundle.model.computed.items()}
     for name, spec in bundle.model.computed.items():
         scale = 1.0 if isinstance(spec, LogMel) else float(np.abs(golden[f"input.{name}"]).max())
         yield Stage(f"input {name}", _greatest(inputs[name], golden[f"input.{name}"]) / scale, FEATURE_TOLERANCE)
+    yield from _engine(bundle) if backend == "tensorrt" else _cpu(bundle, inputs)
+
+
+def _cpu(bundle: Bundle, inputs: dict[str, Floats]) -> Iterator[Stage]:
+    """Outputs and scores of what the references were fitted with."""
+    golden, int8 = bundle.golden(), bundle.network is not None and bundle.network.name == CPU
     backend = open_backend(bundle.network, bundle.model)
     outputs = backend.run({name: array[np.newaxis] for name, array in inputs.items()})
     backend.close()
@@ -61,6 +68,20 @@ def replay(folder: str | Path) -> Iterator[Stage]:
         yield Stage(f"score of {name}", difference, SCORE_TOLERANCE[int8])
 
 
+def _engine(bundle: Bundle) -> Iterator[Stage]:
+    """Outputs and decisions of the engine that would listen."""
+    from edge_runtime.backends.trt import TensorRT
+    from edge_runtime.engine import environment, ready
+    from edge_runtime.engine.replay import replay as replayed
+
+    engine, made = ready.installed(bundle.folder, environment.look())
+    backend = TensorRT(engine, made.onnx)
+    try:
+        yield from replayed(bundle, backend)
+    finally:
+        backend.close()
+
+
 def _greatest(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
@@ -71,8 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     arguments = parser(__doc__, "python -m edge_runtime check")
     arguments.add_argument("bundle", type=Path)
-    folder = arguments.parse_args(argv).bundle
-    for stage in replay(folder):
+    arguments.add_argument("--backend", choices=BACKENDS, default="onnxruntime", help="what runs the network")
+    options = arguments.parse_args(argv)
+    folder = options.bundle
+    for stage in replay(folder, options.backend):
         if not stage.difference <= stage.tolerance:
             print(f"{folder}: {stage.name} differs by {stage.difference:.2g}, {stage.tolerance:g} is allowed")
             return 1

@@ -3,15 +3,16 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from edge_runtime import events
 from edge_runtime.alarm import AlarmSettings
-from edge_runtime.backends import open_backend
-from edge_runtime.bundle import open_bundle
+from edge_runtime.backends import Backend, Pooled, open_backend
+from edge_runtime.backends.standby import Change, Standby
+from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.cli import new_path, say
 from edge_runtime.detector import Detector
 from edge_runtime.errors import ConfigError
@@ -26,24 +27,28 @@ from edge_runtime.source import FileSource, MicSource, Source
 def run(options: argparse.Namespace) -> int:
     """Listen to one machine; everything is checked before anything is made."""
     settings = AlarmSettings(options.on_delay, options.off_delay)
-    detector = _detector(options)
+    bundle = open_bundle(options.bundle)
+    backend, changes = _listening(bundle, options.backend)
+    detector = _detector(options, bundle, backend)
     file = new_path(options.events, "--events") if options.events else None
     kept = new_path(options.save_audio, "--save-audio") if options.save_audio else None
     rate = detector.model.sample_rate
     with contextlib.ExitStack() as stack:
+        stack.callback(backend.close)
         stop = stack.enter_context(stop_signals())
         outputs = _outputs(options, detector.machine.name)
         source = _source(options, rate, detector.model.window)
         recorder = Recorder(_made(kept), rate) if kept else None
         tell = _teller(_log(file, stack), options.verbose)
         tell(_start(options.bundle, detector, source))
-        Service(detector, settings, tell, outputs, recorder).listen(source, stop, options.seconds)
+        Service(detector, settings, tell, outputs, recorder, changes).listen(source, stop, options.seconds)
     return 0
 
 
 def score(options: argparse.Namespace) -> int:
     """One JSON line per window of every file; all files are checked before the first is scored."""
-    detector = _detector(options)
+    bundle = open_bundle(options.bundle)
+    detector = _detector(options, bundle, open_backend(bundle.network, bundle.model))
     rate, file = detector.model.sample_rate, ""
     files = sound_files(options.files)
     source = FileSource(files, rate, channel=options.channel, shortest=detector.model.window)
@@ -102,13 +107,25 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _detector(options: argparse.Namespace) -> Detector:
-    bundle = open_bundle(options.bundle)
+def _listening(bundle: Bundle, name: str) -> tuple[Backend, Callable[[], Iterable[Change]]]:
+    """Who runs the network, and what tells that another has taken over."""
+    if name == "onnxruntime":
+        return open_backend(bundle.network, bundle.model), tuple
+    from edge_runtime.backends.ort import OnnxRuntime
+    from edge_runtime.engine.ready import Engines
+
+    engines = Engines(bundle)
+    assert bundle.network is not None  # or there would be nothing to build
+    standby = Standby(OnnxRuntime(bundle.network), engines)
+    return Pooled(bundle.model, standby), standby.changes
+
+
+def _detector(options: argparse.Namespace, bundle: Bundle, backend: Backend) -> Detector:
     machine = bundle.machine(options.machine)
     if options.threshold is not None:
         promise = "set with --threshold, no rate promised"
         machine = msgspec.structs.replace(machine, threshold=options.threshold, promise=promise)
-    return Detector(bundle.model, machine, open_backend(bundle.network, bundle.model))
+    return Detector(bundle.model, machine, backend)
 
 
 def _source(options: argparse.Namespace, rate: int, window: int) -> Source:

@@ -1,5 +1,6 @@
 """Settings: frozen structs with a unit on every field, decoded strictly from YAML or JSON."""
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,14 @@ def save_text(path: str | Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(text.encode())
     partial.replace(path)
+
+
+def cache_folder() -> Path | None:
+    """Where what can be made again is kept: AUSCULT_CACHE ("": nowhere), else auscult in XDG_CACHE_HOME or ~/.cache."""
+    folder = os.environ.get("AUSCULT_CACHE")
+    if folder is None:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auscult"
+    return Path(folder).expanduser() if folder else None
 
 
 def _read(path: str | Path) -> bytes:

@@ -7,6 +7,7 @@ AuscultError            one line: the place, what came, what was wanted, the nex
 ├── AudioError          a sound file
 ├── DeviceError         a microphone
 └── BackendError        an inference library that is missing or refuses the model
+    └── MissingError    TensorRT or a GPU that is not here: trying again changes nothing
 
 A command prints it on stderr and exits with 2 (`edge_runtime.cli`). Anything else is a bug and keeps its traceback.
 """
@@ -38,6 +39,10 @@ class DeviceError(AuscultError):
 
 class BackendError(AuscultError):
     """An inference library is missing or refuses the model."""
+
+
+class MissingError(BackendError):
+    """What an engine needs is not on this machine."""
 
 
 def first_line(error: Exception) -> str:

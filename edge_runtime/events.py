@@ -66,6 +66,14 @@ class Normal(Event, frozen=True):
     score: float
 
 
+class Backend(Event, frozen=True):
+    """Who runs the network, from the next window told on."""
+
+    at_s: float
+    name: str  # "onnxruntime" or "tensorrt"
+    reason: str
+
+
 class Lost(Event, frozen=True):
     """Sound went missing here; a new recording begins after it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from edge_runtime import detector, events
 from edge_runtime.alarm import Alarm, AlarmSettings
+from edge_runtime.backends.standby import Change
 from edge_runtime.detector import Detector
 from edge_runtime.errors import AuscultError
 from edge_runtime.outputs import Output
@@ -24,8 +25,11 @@ class Service:
         tell: Callable[[events.Event], None],
         outputs: Sequence[Output] = (),
         recorder: Recorder | None = None,
+        changes: Callable[[], Iterable[Change]] = tuple,
     ) -> None:
+        """`changes`: who has taken over the network since this was last asked, where more than one may."""
         self._detector, self._tell, self._outputs, self._recorder = detector, tell, outputs, recorder
+        self._changes = changes
         self._rate = detector.model.sample_rate
         self._alarm = Alarm(settings, self._rate)
         self._name = ""  # of the recording
@@ -46,6 +50,7 @@ class Service:
             source.close()
             if self._recorder is not None:
                 self._recorder.close()
+            self._tell_changes(self._at)
             self._tell(self._end(error))
             for output in self._outputs:
                 output.close()
@@ -78,6 +83,7 @@ class Service:
         self._windows += 1
         self._unfit += window.score is None
         found = window.quality
+        self._tell_changes(end)
         self._tell(
             events.Window(
                 self._seconds(start),
@@ -97,6 +103,10 @@ class Service:
             self._tell(event)
             for output in self._outputs:
                 output.send(event)
+
+    def _tell_changes(self, at: int) -> None:
+        for change in self._changes():
+            self._tell(events.Backend(self._seconds(at), change.name, change.reason))
 
     def _seconds(self, sample: int) -> float:
         return sample / self._rate

@@ -12,7 +12,7 @@ from edge_runtime.pooling import pool
 
 Arrays = dict[str, NDArray[np.float32]]
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "tensorrt")
 
 
 class Backend(Protocol):
@@ -65,11 +65,15 @@ class Several:
 
 
 def open_backend(network: Path | None, model: Model, name: str = "onnxruntime") -> Backend:
-    """The backend for a model with its ONNX file; for None, the detector without a network."""
+    """The backend for a model with its ONNX file (for "tensorrt" an engine); for None, the detector without a network."""
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name}; there is {', '.join(BACKENDS)}")
     if network is None:
         return Pooled(model)
+    if name == "tensorrt":
+        from edge_runtime.backends.trt import TensorRT
+
+        return Pooled(model, TensorRT(network))
     from edge_runtime.backends.ort import OnnxRuntime
 
     return Pooled(model, OnnxRuntime(network))

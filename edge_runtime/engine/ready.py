@@ -1,0 +1,116 @@
+"""From a bundle to an engine that listens: the best one in the cache that fits, or a new one."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime import bundle as bundles
+from edge_runtime.backends import Backend
+from edge_runtime.backends.trt import TensorRT
+from edge_runtime.bundle import Bundle
+from edge_runtime.engine import cache, child, environment, replay, sidecar
+from edge_runtime.engine.build import Order
+from edge_runtime.engine.child import Limits
+from edge_runtime.engine.environment import Here
+from edge_runtime.engine.sidecar import Made
+from edge_runtime.errors import AuscultError, BackendError, MissingError
+
+FILES = {"int8": bundles.TRT, "fp16": bundles.FP16, "fp32": bundles.FP32}  # precision -> ONNX file, the usual one first
+LIMITS = Limits()
+Open = Callable[[Path, str], TensorRT]  # engine, SHA-256 of its ONNX -> what runs it
+
+
+def networks(folder: Path) -> dict[str, Path]:
+    """The ONNX files of a bundle that engines are built from, by precision."""
+    found = {precision: folder / name for precision, name in FILES.items() if (folder / name).exists()}
+    if not found:
+        raise BackendError(f"{folder}: a detector without a network: there is nothing to build, and it needs no GPU")
+    return found
+
+
+def order(onnx: Path, precision: str, provider: str, here: Here, batch: int = 1) -> Order:
+    """An engine for the GPU that is here, in its place in the cache."""
+    version = environment.load(provider).__version__
+    name, capability = (here.gpu.name, here.gpu.compute_capability) if here.gpu else ("", "")
+    path = cache.engine_path(bundles.sha256(onnx), provider, version, name, [capability], batch)
+    return Order(str(onnx), str(path), provider, precision, batch)
+
+
+def installed(folder: Path, here: Here) -> tuple[Path, Made]:
+    """The engine in the cache that is to run: of those that fit this GPU and TensorRT the fastest."""
+    fitting = []
+    for onnx in map(bundles.sha256, networks(folder).values()):
+        for engine in sorted(cache.engines_of(onnx).glob("*.engine")):
+            with suppress(BackendError):
+                fitting.append((engine, fits(engine, onnx, here)))
+    if not fitting:
+        raise BackendError(f"{folder}: no engine for it here; python export/build_engine.py {folder}")
+    return min(fitting, key=lambda one: (one[1].milliseconds or float("inf"), str(one[0])))
+
+
+def fits(engine: Path, onnx: str, here: Here) -> Made:
+    """What made an engine, where it can run here."""
+    made = sidecar.read(engine)
+    if here.gpu is None:
+        raise BackendError(f"{engine}: needs a GPU: {here.no_gpu}")
+    sidecar.check(engine, made, environment.load(made.provider).__version__, here.gpu, onnx)
+    return made
+
+
+class Engines:
+    """The engines of one bundle on this machine, as the listening process takes them."""
+
+    def __init__(self, bundle: Bundle, opener: Open = TensorRT, limits: Limits = LIMITS, batch: int = 1) -> None:
+        """Refuse a bundle that has nothing to build."""
+        networks(bundle.folder)
+        self._bundle, self._opener, self._limits, self._batch = bundle, opener, limits, batch
+
+    def open(self, stop: threading.Event) -> Backend:
+        """The one that is there; where there is none, or it does not decide as the bundle does, a new one."""
+        here = environment.look()
+        try:
+            engine, made = installed(self._bundle.folder, here)
+        except BackendError:
+            return self._new(here, stop)
+        try:
+            return self._proved(engine, made)[0]
+        except BackendError:
+            discard(engine)
+            return self._new(here, stop)
+
+    def discard(self, backend: Backend) -> None:
+        """It failed while listening: the file is not trusted again."""
+        for onnx in map(bundles.sha256, networks(self._bundle.folder).values()):
+            for engine in cache.engines_of(onnx).glob("*.engine"):
+                with suppress(AuscultError):
+                    if sidecar.read(engine) == getattr(backend, "made", None):
+                        discard(engine)
+
+    def _new(self, here: Here, stop: threading.Event) -> Backend:
+        precision, onnx = next(iter(networks(self._bundle.folder).items()))
+        provider = environment.choose("auto", here)
+        if here.gpu is None:
+            raise MissingError(f"{self._bundle.folder}: no GPU that an engine could run on: {here.no_gpu}")
+        wanted = order(onnx, precision, provider, here, self._batch)
+        with child.built(wanted, self._limits, stop) as (engine, made):
+            backend, words = self._proved(engine, made)
+            child.install(engine, msgspec.structs.replace(made, replayed=words), Path(wanted.engine))
+            return backend
+
+    def _proved(self, engine: Path, made: Made) -> tuple[Backend, str]:
+        """Opened, and how it decided the golden clip."""
+        backend = self._opener(engine, made.onnx)
+        try:
+            return backend, replay.proved(self._bundle, backend, made.batch)
+        except BaseException:
+            backend.close()
+            raise
+
+
+def discard(engine: Path) -> None:
+    """Remove an engine with its sidecar."""
+    sidecar.side_file(engine).unlink(missing_ok=True)
+    engine.unlink(missing_ok=True)
