@@ -65,7 +65,7 @@ class Several:
 
 
 def open_backend(network: Path | None, model: Model, name: str = "onnxruntime") -> Backend:
-    """The backend for a model with its ONNX file (for "tensorrt" an engine); for None, the detector without a network."""
+    """The backend for a model with its ONNX file ("tensorrt": its engine); for None, the detector without a network."""
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name}; there is {', '.join(BACKENDS)}")
     if network is None:

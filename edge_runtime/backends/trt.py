@@ -51,9 +51,16 @@ class TensorRT:
         sidecar.check(engine, self.made, trt.__version__, gpu or cuda.gpu(), onnx)
         self.seconds: dict[str, float] = {}
         self._cuda = memory if memory is not None else Cuda()
+        self._engine: Any = None
+        self._context: Any = None
+        self._inputs: list[Buffer] = []
+        self._outputs: list[Buffer] = []
+        self._captures = False  # whether the engine's work is ours to capture
+        self._batch = self.made.batch
         self._graph: Graph | None = None  # of runs with the batch that was last
         self._runs = 0  # with that batch
         try:
+            self._marks = [self._cuda.event() for _ in MARKS]
             self._open(trt, engine)
         except BaseException:
             self._cuda.close()
@@ -85,8 +92,6 @@ class TensorRT:
         if self._context is None:
             raise BackendError(f"{engine}: no memory to run it: {self._last_fault()}")
         self._inputs, self._outputs = self._buffers(trt)
-        self._marks = [self._cuda.event() for _ in MARKS]
-        self._batch = self.made.batch
 
     def _buffers(self, trt: Any) -> tuple[list[Buffer], list[Buffer]]:
         """Of inputs and outputs, made for the largest batch; the engine is told their addresses once."""

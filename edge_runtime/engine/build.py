@@ -40,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def logger(trt: Any, verbose: bool = False) -> Any:
     """A logger of TensorRT that keeps what went wrong (`faults`) and prints what it is told to."""
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             super().__init__()
             self.faults: list[str] = []
@@ -76,7 +76,7 @@ def build(order: Order) -> Made:
 
 
 def _creation_flags(trt: Any) -> int:
-    """Strongly typed, with the batch axis in the shape: TensorRT 11 knows no other networks and ignores or lacks these."""
+    """Strongly typed, with the batch axis in the shape: later versions know no other networks and lack these names."""
     flags = trt.NetworkDefinitionCreationFlag
     names = ("EXPLICIT_BATCH", "STRONGLY_TYPED")
     with warnings.catch_warnings():
@@ -88,9 +88,9 @@ def _parse(trt: Any, network: Any, log: Any, order: Order) -> None:
     parser = trt.OnnxParser(network, log)
     if parser.parse_from_file(order.onnx):
         return
-    errors = [_in_words(parser.get_error(number)) for number in range(parser.num_errors)]
+    errors = [_in_words(parser.get_error(number)) for number in range(min(parser.num_errors, 3))]
     raise BackendError(
-        f"{order.onnx}: {order.provider} {trt.__version__} cannot read it: {'; '.join(errors[:3]) or 'no reason given'}; "
+        f"{order.onnx}: {order.provider} {trt.__version__} cannot read it: {'; '.join(errors) or 'no reason given'}; "
         "export it again, and run export/build_engine.py where onnx is installed: its lint says more"
     )
 

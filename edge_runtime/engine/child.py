@@ -42,6 +42,8 @@ def built(order: Order, limits: Limits, stop: threading.Event | None = None) -> 
 
     `install` moves it there; whatever is not installed is gone afterwards.
     """
+    if not order.engine:
+        raise BackendError("AUSCULT_CACHE is empty: no folder for engines; name one there, or give --engine FILE")
     wanted = Path(order.engine)
     wanted.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{wanted.name}-", dir=wanted.parent) as folder:

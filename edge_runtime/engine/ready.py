@@ -1,7 +1,7 @@
 """From a bundle to an engine that listens: the best one in the cache that fits, or a new one."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,19 +31,33 @@ def networks(folder: Path) -> dict[str, Path]:
     return found
 
 
-def order(onnx: Path, precision: str, provider: str, here: Here, batch: int = 1) -> Order:
-    """An engine for the GPU that is here, in its place in the cache."""
-    version = environment.load(provider).__version__
-    name, capability = (here.gpu.name, here.gpu.compute_capability) if here.gpu else ("", "")
-    path = cache.engine_path(bundles.sha256(onnx), provider, version, name, [capability], batch)
-    return Order(str(onnx), str(path), provider, precision, batch)
+def order(
+    onnx: Path, precision: str, provider: str, here: Here, batch: int = 1, capabilities: Sequence[str] = ()
+) -> Order:
+    """An engine in its place in the cache: for the GPU that is here, or ahead of time for those named.
+
+    Without a cache it has no place, and keeps no timings: the caller must name one.
+    """
+    version, gpu = environment.load(provider).__version__, None if capabilities else here.gpu
+    aims = list(capabilities) or ([gpu.compute_capability] if gpu else [])
+    path = cache.engine_path(bundles.sha256(onnx), provider, version, gpu.name if gpu else "", aims, batch)
+    timings = cache.timings_path(version, gpu.name) if gpu and provider == "tensorrt" else None
+    return Order(
+        onnx=str(onnx),
+        engine="" if path is None else str(path),
+        provider=provider,
+        precision=precision,
+        batch=batch,
+        timing_cache=None if timings is None else str(timings),
+        compute_capabilities=list(capabilities),
+    )
 
 
 def installed(folder: Path, here: Here) -> tuple[Path, Made]:
     """The engine in the cache that is to run: of those that fit this GPU and TensorRT the fastest."""
     fitting = []
     for onnx in map(bundles.sha256, networks(folder).values()):
-        for engine in sorted(cache.engines_of(onnx).glob("*.engine")):
+        for engine in cache.engines(onnx):
             with suppress(BackendError):
                 fitting.append((engine, fits(engine, onnx, here)))
     if not fitting:
@@ -64,8 +78,10 @@ class Engines:
     """The engines of one bundle on this machine, as the listening process takes them."""
 
     def __init__(self, bundle: Bundle, opener: Open = TensorRT, limits: Limits = LIMITS, batch: int = 1) -> None:
-        """Refuse a bundle that has nothing to build."""
+        """Refuse a bundle that has nothing to build; load TensorRT before anything listens that it could hold up."""
         networks(bundle.folder)
+        with suppress(BackendError):
+            environment.load(environment.choose("auto", environment.look()))
         self._bundle, self._opener, self._limits, self._batch = bundle, opener, limits, batch
 
     def open(self, stop: threading.Event) -> Backend:
@@ -84,7 +100,7 @@ class Engines:
     def discard(self, backend: Backend) -> None:
         """It failed while listening: the file is not trusted again."""
         for onnx in map(bundles.sha256, networks(self._bundle.folder).values()):
-            for engine in cache.engines_of(onnx).glob("*.engine"):
+            for engine in cache.engines(onnx):
                 with suppress(AuscultError):
                     if sidecar.read(engine) == getattr(backend, "made", None):
                         discard(engine)

@@ -31,8 +31,9 @@ def replay(bundle: Bundle, network: Backend, windows: int = 1) -> Iterator[Stage
     for name, found in outputs.items():
         yield Stage(f"output {name}", _distance(found, golden[f"output.{name}"]), OUTPUT_TOLERANCE)
     for name in bundle.machines:
-        found, wanted = score(outputs, bundle.machine(name)), golden[f"score.{name}"]
-        yield Stage(f"decision on {name}", _overturned(found, wanted, bundle.machine(name)), SCORE_TOLERANCE[True])
+        machine = bundle.machine(name)
+        far = _overturned(score(outputs, machine), golden[f"score.{name}"], machine)
+        yield Stage(f"decision on {name}", far, SCORE_TOLERANCE[True])
 
 
 def proved(bundle: Bundle, network: Backend, windows: int = 1) -> str:
