@@ -28,7 +28,6 @@ class Buffer(msgspec.Struct, frozen=True):
     name: str
     host: NDArray[Any]  # [batch, ...] pinned
     device: int  # address
-    window: int  # bytes of one window
 
 
 class TensorRT:
@@ -109,7 +108,7 @@ class TensorRT:
         )
         device = self._cuda.device(host.nbytes)
         self._must(self._context.set_tensor_address(name, device), f"the address of {name}")
-        return Buffer(name, host, device, host[:1].nbytes)
+        return Buffer(name, host, device)
 
     def _part(self, inputs: Arrays, part: slice, spent: dict[str, float]) -> Arrays:
         """At most `batch` windows."""

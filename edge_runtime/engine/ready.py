@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import msgspec
@@ -15,12 +15,13 @@ from edge_runtime.engine import cache, child, environment, replay, sidecar
 from edge_runtime.engine.build import Order
 from edge_runtime.engine.child import Limits
 from edge_runtime.engine.environment import Here
+from edge_runtime.engine.replay import DecisionError
 from edge_runtime.engine.sidecar import Made
 from edge_runtime.errors import AuscultError, BackendError, MissingError
 
 FILES = {"int8": bundles.TRT, "fp16": bundles.FP16, "fp32": bundles.FP32}  # precision -> ONNX file, the usual one first
 LIMITS = Limits()
-Open = Callable[[Path, str], TensorRT]  # engine, SHA-256 of its ONNX -> what runs it
+Builder = Callable[[Order, Limits, threading.Event], AbstractContextManager[tuple[Path, Made]]]
 
 
 def networks(folder: Path) -> dict[str, Path]:
@@ -77,48 +78,53 @@ def fits(engine: Path, onnx: str, here: Here) -> Made:
 class Engines:
     """The engines of one bundle on this machine, as the listening process takes them."""
 
-    def __init__(self, bundle: Bundle, opener: Open = TensorRT, limits: Limits = LIMITS, batch: int = 1) -> None:
+    def __init__(self, bundle: Bundle, builder: Builder = child.built, limits: Limits = LIMITS) -> None:
         """Refuse a bundle that has nothing to build; load TensorRT before anything listens that it could hold up."""
-        networks(bundle.folder)
+        self._bundle, self._builder, self._limits = bundle, builder, limits
+        self._networks = networks(bundle.folder)  # less those whose engines decided otherwise
         with suppress(BackendError):
             environment.load(environment.choose("auto", environment.look()))
-        self._bundle, self._opener, self._limits, self._batch = bundle, opener, limits, batch
 
     def open(self, stop: threading.Event) -> Backend:
         """The one that is there; where there is none, or it does not decide as the bundle does, a new one."""
         here = environment.look()
-        try:
+        with suppress(BackendError):
             engine, made = installed(self._bundle.folder, here)
-        except BackendError:
-            return self._new(here, stop)
-        try:
-            return self._proved(engine, made)[0]
-        except BackendError:
-            discard(engine)
-            return self._new(here, stop)
+            try:
+                return self._proved(engine, made)[0]
+            except BackendError:
+                discard(engine)
+        return self._new(here, stop)
 
     def discard(self, backend: Backend) -> None:
         """It failed while listening: the file is not trusted again."""
-        for onnx in map(bundles.sha256, networks(self._bundle.folder).values()):
+        for onnx in map(bundles.sha256, self._networks.values()):
             for engine in cache.engines(onnx):
                 with suppress(AuscultError):
                     if sidecar.read(engine) == getattr(backend, "made", None):
                         discard(engine)
 
     def _new(self, here: Here, stop: threading.Event) -> Backend:
-        precision, onnx = next(iter(networks(self._bundle.folder).items()))
+        """Of the usual precision; after that one decided otherwise, of the next."""
         provider = environment.choose("auto", here)
         if here.gpu is None:
             raise MissingError(f"{self._bundle.folder}: no GPU that an engine could run on: {here.no_gpu}")
-        wanted = order(onnx, precision, provider, here, self._batch)
-        with child.built(wanted, self._limits, stop) as (engine, made):
-            backend, words = self._proved(engine, made)
-            child.install(engine, msgspec.structs.replace(made, replayed=words), Path(wanted.engine))
-            return backend
+        if not self._networks:
+            raise MissingError(f"{self._bundle.folder}: engines of every precision decide otherwise than the bundle")
+        precision, onnx = next(iter(self._networks.items()))
+        wanted = order(onnx, precision, provider, here)
+        try:
+            with self._builder(wanted, self._limits, stop) as (engine, made):
+                backend, words = self._proved(engine, made)
+                child.install(engine, msgspec.structs.replace(made, replayed=words), Path(wanted.engine))
+        except DecisionError:
+            del self._networks[precision]
+            raise
+        return backend
 
     def _proved(self, engine: Path, made: Made) -> tuple[Backend, str]:
         """Opened, and how it decided the golden clip."""
-        backend = self._opener(engine, made.onnx)
+        backend = TensorRT(engine, made.onnx)
         try:
             return backend, replay.proved(self._bundle, backend, made.batch)
         except BaseException:

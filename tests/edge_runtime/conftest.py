@@ -57,3 +57,20 @@ def microphone(monkeypatch):
     script[38] = (script[38][0], True)
     monkeypatch.setitem(sys.modules, "sounddevice", Microphone(script=[*script, "end"]))
     return sound
+
+
+@pytest.fixture
+def orin(monkeypatch, tmp_path):
+    """A board with a GPU and TensorRT, neither of them real; a cache of its own. `fault` changes what engines say."""
+    from edge_runtime.backends import cuda, trt
+    from edge_runtime.engine import environment
+    from tests.edge_runtime.fake_tensorrt import ORIN, HostMemory, tensorrt
+
+    memory = HostMemory()
+    memory.fault = lambda array: array
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt(memory, lambda array: memory.fault(array)))
+    monkeypatch.setattr(environment, "look", lambda: environment.Here(["tensorrt"], ORIN, "", True))
+    monkeypatch.setattr(cuda, "gpu", lambda: ORIN)
+    monkeypatch.setattr(trt, "Cuda", lambda: memory)
+    monkeypatch.setenv("AUSCULT_CACHE", str(tmp_path / "cache"))
+    return memory
