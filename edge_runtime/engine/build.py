@@ -109,8 +109,11 @@ def _configure(trt: Any, config: Any, log: Any, order: Order) -> str | None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_mib * MIB)
     if order.compute_capabilities:
         _aim(trt, config, order.compute_capabilities)
+    if order.timing_cache is not None and order.provider == "tensorrt-rtx":
+        print(f"{order.timing_cache}: not used, TensorRT-RTX times no kernels while it builds", flush=True)
+        return None
     if order.timing_cache is not None:
-        _use_timings(config, log, Path(order.timing_cache))
+        use_timings(config, log, Path(order.timing_cache))
     return order.timing_cache
 
 
@@ -129,11 +132,11 @@ def _aim(trt: Any, config: Any, capabilities: list[str]) -> None:
         config.set_compute_capability(known[name], place)
 
 
-def _use_timings(config: Any, log: Any, file: Path) -> None:
+def use_timings(config: Any, log: Any, file: Path) -> None:
     """Timings of an earlier build; those of another TensorRT or GPU, or a damaged file, are set aside, not an error."""
     held = file.read_bytes() if file.is_file() else b""
     log.faults.clear()
-    usable = _set_timings(config, held) and not any("timing cache" in fault.lower() for fault in log.faults)
+    usable = _set_timings(config, held) and not any("cache" in fault.lower() for fault in log.faults)
     if not usable and held:
         aside = file.with_name(file.name + ".unusable")
         file.replace(aside)
@@ -143,19 +146,15 @@ def _use_timings(config: Any, log: Any, file: Path) -> None:
 
 
 def _set_timings(config: Any, held: bytes) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # TensorRT-RTX takes timings and does nothing with them
-        try:
-            cache = config.create_timing_cache(held)
-            return cache is not None and bool(config.set_timing_cache(cache, False))
-        except (RuntimeError, TypeError, ValueError):
-            return False
+    try:
+        cache = config.create_timing_cache(held)
+        return cache is not None and bool(config.set_timing_cache(cache, False))
+    except (RuntimeError, TypeError, ValueError):
+        return False
 
 
 def _keep_timings(config: Any, file: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        cache = config.get_timing_cache()
+    cache = config.get_timing_cache()
     if cache is None:
         return
     partial = file.with_name(file.name + ".partial")
