@@ -48,7 +48,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11, which training and export need: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,dev,tensorrt-rtx]'
 	touch $@
 
 clean:

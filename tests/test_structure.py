@@ -17,6 +17,9 @@ HOMES = {
     "soxr": ["edge_runtime/", "calib/", "train/"],
     "onnxruntime": ["edge_runtime/backends/ort.py", "export/"],
     "onnx": ["export/"],
+    "tensorrt": ["edge_runtime/backends/", "edge_runtime/engine/"],  # found by name: see engine/environment.py
+    "tensorrt_rtx": ["edge_runtime/backends/", "edge_runtime/engine/"],
+    "cuda": ["edge_runtime/backends/cudart.py"],
     "torch": ["train/", "export/to_onnx.py"],
     "lightning": ["train/"],
     "transformers": ["train/models/tdnn/weights.py"],

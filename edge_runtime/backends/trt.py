@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.backends import Arrays, cuda
-from edge_runtime.backends.cuda import Cuda, Gpu, Graph
+from edge_runtime.backends import Arrays, cudart
+from edge_runtime.backends.cudart import Cuda, Gpu, Graph
 from edge_runtime.engine import environment, sidecar
 from edge_runtime.engine.build import logger
 from edge_runtime.errors import BackendError, first_line
@@ -47,7 +47,7 @@ class TensorRT:
         """
         self.made = sidecar.read(engine)
         trt = library if library is not None else environment.load(self.made.provider)
-        sidecar.check(engine, self.made, trt.__version__, gpu or cuda.gpu(), onnx)
+        sidecar.check(engine, self.made, trt.__version__, gpu or cudart.gpu(), onnx)
         self.seconds: dict[str, float] = {}
         self._cuda = memory if memory is not None else Cuda()
         self._engine: Any = None

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from edge_runtime import __version__
-from edge_runtime.backends import cuda
+from edge_runtime.backends import cudart
 from edge_runtime.bundle import sha256
 from edge_runtime.engine import environment, sidecar
 from edge_runtime.engine.sidecar import Layer, Made
@@ -59,7 +59,7 @@ def build(order: Order) -> Made:
     trt = environment.load(order.provider)
     started, log = time.monotonic(), logger(trt, order.verbose)
     with suppress(BackendError):
-        cuda.gpu()  # the driver is awake before TensorRT looks for it
+        cudart.gpu()  # the driver is awake before TensorRT looks for it
     builder = trt.Builder(log)
     network = builder.create_network(_creation_flags(trt))
     _parse(trt, network, log, order)
@@ -189,7 +189,7 @@ def _refused(log: Any, order: Order) -> str:
 def _made(trt: Any, log: Any, order: Order, seconds: float) -> Made:
     here, driver = environment.look().gpu, ""
     with suppress(BackendError):
-        driver = cuda.version()
+        driver = cudart.version()
     ahead = bool(order.compute_capabilities) or here is None
     capabilities = order.compute_capabilities or ([here.compute_capability] if here else [])
     return Made(

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import msgspec
 
-from edge_runtime.backends import cuda
-from edge_runtime.backends.cuda import Gpu
+from edge_runtime.backends import cudart
+from edge_runtime.backends.cudart import Gpu
 from edge_runtime.engine import sidecar
 from edge_runtime.errors import BackendError, MissingError, first_line
 
@@ -30,7 +30,7 @@ def look() -> Here:
     installed = [name for name, module in MODULES.items() if importlib.util.find_spec(module)]
     gpu, reason = None, ""
     try:
-        gpu = cuda.gpu()
+        gpu = cudart.gpu()
     except BackendError as error:
         reason = str(error)
     return Here(installed, gpu, reason, bool(sidecar.l4t()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime import config
-from edge_runtime.backends.cuda import Gpu
+from edge_runtime.backends.cudart import Gpu
 from edge_runtime.bundle import sha256
 from edge_runtime.errors import BackendError, ConfigError
 

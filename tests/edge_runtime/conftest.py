@@ -62,7 +62,7 @@ def microphone(monkeypatch):
 @pytest.fixture
 def orin(monkeypatch, tmp_path):
     """A board with a GPU and TensorRT, neither of them real; a cache of its own. `fault` changes what engines say."""
-    from edge_runtime.backends import cuda, trt
+    from edge_runtime.backends import cudart, trt
     from edge_runtime.engine import environment
     from tests.edge_runtime.fake_tensorrt import ORIN, HostMemory, tensorrt
 
@@ -70,7 +70,7 @@ def orin(monkeypatch, tmp_path):
     memory.fault = lambda array: array
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt(memory, lambda array: memory.fault(array)))
     monkeypatch.setattr(environment, "look", lambda: environment.Here(["tensorrt"], ORIN, "", True))
-    monkeypatch.setattr(cuda, "gpu", lambda: ORIN)
+    monkeypatch.setattr(cudart, "gpu", lambda: ORIN)
     monkeypatch.setattr(trt, "Cuda", lambda: memory)
     monkeypatch.setenv("AUSCULT_CACHE", str(tmp_path / "cache"))
     return memory

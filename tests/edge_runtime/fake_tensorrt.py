@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 
-from edge_runtime.backends.cuda import Gpu
+from edge_runtime.backends.cudart import Gpu
 from edge_runtime.errors import BackendError
 
 ORIN = Gpu("Orin", "8.7")
@@ -21,7 +21,7 @@ VERSION = "10.3.0"
 
 
 class HostMemory:
-    """Stands for edge_runtime.backends.cuda.Cuda."""
+    """Stands for edge_runtime.backends.cudart.Cuda."""
 
     def __init__(self, capturable=True):
         self.stream, self.capturable = 7, capturable

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge_runtime.backends.cuda import Gpu
+from edge_runtime.backends.cudart import Gpu
 from edge_runtime.engine import build, cache, environment, sidecar
 from edge_runtime.engine.environment import Here
 from edge_runtime.engine.sidecar import Layer

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edge_runtime.backends import cuda
-from edge_runtime.backends.cuda import Gpu
+from edge_runtime.backends import cudart
+from edge_runtime.backends.cudart import Gpu
 from edge_runtime.backends.trt import TensorRT
 from edge_runtime.engine import sidecar
 from edge_runtime.errors import BackendError
@@ -170,4 +170,4 @@ class Status:
 
 def test_an_error_of_cuda_names_the_call_and_the_error():
     with pytest.raises(BackendError, match="CUDA: cudaMalloc: cudaErrorMemoryAllocation: out of memory"):
-        cuda.checked(Cudart, "cudaMalloc", 1)
+        cudart.checked(Cudart, "cudaMalloc", 1)
