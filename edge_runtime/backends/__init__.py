@@ -33,6 +33,11 @@ class Pooled:
     def __init__(self, model: Model, network: Backend | None = None) -> None:
         self._model, self._network = model, network
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The parts of the network's last run, where it tells them: "copy in", "engine", "copy out"."""
+        return getattr(self._network, "seconds", {})
+
     def run(self, inputs: Arrays) -> Arrays:
         """Inputs by name, the network's and those beside it -> outputs by name."""
         found = self._network.run(inputs) if self._network is not None else {}

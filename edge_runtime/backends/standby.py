@@ -67,6 +67,11 @@ class Standby:
                 return outputs
         return self._cpu.run(inputs)
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The parts of the last run, where an engine made it."""
+        return {} if self._engine is None else getattr(self._engine, "seconds", {})
+
     def changes(self) -> Iterator[Change]:
         """Who took over since this was last asked."""
         changes, self._changes = self._changes, []

@@ -60,7 +60,7 @@ def build(order: Order) -> Made:
     started, log = time.monotonic(), logger(trt, order.verbose)
     with suppress(BackendError):
         cudart.gpu()  # the driver is awake before TensorRT looks for it
-    builder = trt.Builder(log)
+    builder = _builder(trt, log)
     network = builder.create_network(_creation_flags(trt))
     _parse(trt, network, log, order)
     config = builder.create_builder_config()
@@ -73,6 +73,13 @@ def build(order: Order) -> Made:
     if cache is not None:
         _keep_timings(config, Path(cache))
     return _made(trt, log, order, time.monotonic() - started)
+
+
+def _builder(trt: Any, log: Any) -> Any:
+    try:
+        return trt.Builder(log)
+    except TypeError:  # all that the binding says where the library made none
+        raise BackendError(f"{trt.__name__} {trt.__version__} cannot begin to build: {_last(log)}") from None
 
 
 def _creation_flags(trt: Any) -> int:
@@ -107,8 +114,8 @@ def _configure(trt: Any, config: Any, log: Any, order: Order) -> str | None:
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that the inspector knows each layer's precision
     if order.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_mib * MIB)
-    if order.compute_capabilities:
-        _aim(trt, config, order.compute_capabilities)
+    if order.compute_capabilities or hasattr(trt, "ComputeCapability"):
+        _aim(trt, config, _capabilities(order))
     if order.timing_cache is not None and order.provider == "tensorrt-rtx":
         print(f"{order.timing_cache}: not used, TensorRT-RTX times no kernels while it builds", flush=True)
         return None
@@ -117,8 +124,13 @@ def _configure(trt: Any, config: Any, log: Any, order: Order) -> str | None:
     return order.timing_cache
 
 
+def _capabilities(order: Order) -> list[str]:
+    """What it is built for: the GPUs that were named, or the one that is here."""
+    return order.compute_capabilities or [cudart.gpu().compute_capability]
+
+
 def _aim(trt: Any, config: Any, capabilities: list[str]) -> None:
-    """Ahead of time, for GPUs that are not here."""
+    """For these GPUs, whether they are here or not."""
     if not hasattr(trt, "ComputeCapability"):
         raise BackendError(f"{trt.__name__} builds for its own GPU alone; --compute-capability wants tensorrt-rtx")
     known = trt.ComputeCapability.__members__
@@ -179,11 +191,16 @@ def _profile(builder: Any, network: Any, order: Order) -> Any:
 
 def _refused(log: Any, order: Order) -> str:
     """Why there is no engine, as TensorRT has it, and what to do."""
-    reason = first_line(Exception(log.faults[-1] if log.faults else "no reason given"))
+    reason = _last(log)
     memory = any(word in " ".join(log.faults).lower() for word in ("workspace", "outofmemory", "requested size"))
     if order.workspace_mib is not None and memory:
         return f"{order.onnx}: a workspace of {order.workspace_mib} MiB is too small ({reason}); give --workspace more"
     return f"{order.onnx}: {order.provider} builds no engine of it: {reason}"
+
+
+def _last(log: Any) -> str:
+    """What TensorRT said last of what went wrong."""
+    return first_line(Exception(log.faults[-1])) if log.faults else "no reason given"
 
 
 def _made(trt: Any, log: Any, order: Order, seconds: float) -> Made:

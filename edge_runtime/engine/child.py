@@ -5,6 +5,7 @@ parent. What it writes lies in a temporary folder beside the place where the eng
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,11 +47,20 @@ def built(order: Order, limits: Limits, stop: threading.Event | None = None) -> 
         raise BackendError("AUSCULT_CACHE is empty: no folder for engines; name one there, or give --engine FILE")
     wanted = Path(order.engine)
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{wanted.name}-", dir=wanted.parent) as folder:
+    _clear(wanted)
+    with tempfile.TemporaryDirectory(prefix=f".{wanted.name}-{os.getpid()}-", dir=wanted.parent) as folder:
         engine = Path(folder) / wanted.name
         made = _run(msgspec.structs.replace(order, engine=str(engine)), Path(folder) / "result", limits, stop)
         sidecar.write(engine, made)
         yield engine, made
+
+
+def _clear(wanted: Path) -> None:
+    """Remove the folders of those who were killed before they could."""
+    for folder in wanted.parent.glob(f".{wanted.name}-*-*"):
+        process = folder.name.removeprefix(f".{wanted.name}-").partition("-")[0]
+        if process.isdigit() and not Path("/proc", process).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def install(engine: Path, made: Made, to: Path) -> None:

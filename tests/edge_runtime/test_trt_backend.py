@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_runtime.backends import cudart
+from edge_runtime.backends import Pooled, cudart
 from edge_runtime.backends.cudart import Gpu
 from edge_runtime.backends.trt import TensorRT
 from edge_runtime.engine import sidecar
@@ -101,6 +101,7 @@ def test_it_says_where_the_time_of_a_run_went(file):
     backend.run(sound(9))
     assert list(backend.seconds) == ["copy in", "engine", "copy out"]
     assert all(value > 0 for value in backend.seconds.values())
+    assert Pooled(None, backend).seconds == backend.seconds
 
 
 @pytest.mark.parametrize(
