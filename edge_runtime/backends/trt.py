@@ -90,6 +90,7 @@ class TensorRT:
         self._context, self._captures = _context(trt, self._engine)
         if self._context is None:
             raise BackendError(f"{engine}: no memory to run it: {self._last_fault()}")
+        self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE  # or what the inspector is told would cost each run
         self._inputs, self._outputs = self._buffers(trt)
 
     def _buffers(self, trt: Any) -> tuple[list[Buffer], list[Buffer]]:

@@ -163,5 +163,10 @@ def tensorrt(memory, fault=lambda array: array):
             return Engine(session, memory, fault)
 
     return SimpleNamespace(
-        __version__=VERSION, ILogger=Log, Runtime=Runtime, TensorIOMode=Mode, nptype=lambda kind: np.dtype(kind)
+        __version__=VERSION,
+        ILogger=Log,
+        Runtime=Runtime,
+        TensorIOMode=Mode,
+        ProfilingVerbosity=SimpleNamespace(NONE=0),
+        nptype=np.dtype,
     )
