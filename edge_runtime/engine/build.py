@@ -233,7 +233,10 @@ def layers(trt: Any, log: Any, engine: Path) -> list[Layer]:
     if opened is None:
         return []
     told = opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return [_layer(one) for one in json.loads(told).get("Layers", [])]
+    try:
+        return [_layer(one) for one in json.loads(told).get("Layers", [])]
+    except ValueError:
+        return []
 
 
 def _layer(told: Any) -> Layer:
