@@ -115,7 +115,9 @@ def lint(onnx: Path, precision: str) -> None:
     found = lint.faults(onnx, form) if form in get_args(qdq.Form) else []  # type: ignore[arg-type]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise BackendError(f"{onnx}: {'; '.join(found[:3])}{more}; make it again with export/quantize.py")
+        raise BackendError(
+            f"{onnx}: {'; '.join(found[:3])}{more}; make it again with export/to_onnx.py and export/quantize.py"
+        )
 
 
 def _loaded(onnx: Path) -> None:
