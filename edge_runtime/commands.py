@@ -28,13 +28,13 @@ def run(options: argparse.Namespace) -> int:
     """Listen to one machine; everything is checked before anything is made."""
     settings = AlarmSettings(options.on_delay, options.off_delay)
     bundle = open_bundle(options.bundle)
-    backend, changes = _listening(bundle, options.backend)
-    detector = _detector(options, bundle, backend)
-    file = new_path(options.events, "--events") if options.events else None
-    kept = new_path(options.save_audio, "--save-audio") if options.save_audio else None
-    rate = detector.model.sample_rate
     with contextlib.ExitStack() as stack:
+        backend, changes = _listening(bundle, options.backend)
         stack.callback(backend.close)
+        detector = _detector(options, bundle, backend)
+        file = new_path(options.events, "--events") if options.events else None
+        kept = new_path(options.save_audio, "--save-audio") if options.save_audio else None
+        rate = detector.model.sample_rate
         stop = stack.enter_context(stop_signals())
         outputs = _outputs(options, detector.machine.name)
         source = _source(options, rate, detector.model.window)

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -50,28 +50,50 @@ class Candidate(msgspec.Struct, frozen=True):
     refused: str = ""  # why it is not kept
 
 
+class Attempt(NamedTuple):
+    """An order and what came of it: an engine in a temporary folder, or an error."""
+
+    order: Order
+    engine: Path | None = None
+    made: Made | None = None
+    error: BackendError | None = None
+
+
 def build(orders: list[Order], limits: Limits, here: Here, bundle: Bundle | None) -> list[Candidate]:
     """Build every order; of those that decide as the bundle does the fastest is installed, and no other is left."""
     with ExitStack() as stack:
-        tried: list[Candidate] = []
-        kept: dict[str, Path] = {}
-        error_of: type[BackendError] = BackendError
-        for order in orders:
-            say(f"{order.onnx}: building with {order.provider}")
-            try:
-                engine, made = stack.enter_context(child.built(order, limits))
-                made = _tried(engine, made, here, bundle)
-            except BackendError as error:
-                if len(orders) == 1:
-                    raise
-                error_of = DecisionError if isinstance(error, DecisionError) else error_of
-                tried.append(Candidate(order.precision, order.onnx, refused=str(error)))
-                continue
-            kept[order.precision] = engine
-            tried.append(Candidate(order.precision, order.onnx, made=made))
+        attempts = [_attempt(stack, order, limits, here, bundle) for order in orders]
+        kept = [one for one in attempts if one.made is not None]
         if not kept:
-            raise error_of(f"no engine is kept: {'; '.join(one.refused for one in tried)}")
-        return _installed(tried, kept, {order.precision: Path(order.engine) for order in orders})
+            raise _none_kept([one.error for one in attempts if one.error is not None])
+        fastest = min(kept, key=lambda one: (one.made and one.made.milliseconds) or float("inf"))
+        assert fastest.engine is not None and fastest.made is not None
+        child.install(fastest.engine, fastest.made, Path(fastest.order.engine))
+    return [_candidate(one, fastest) for one in attempts]
+
+
+def _attempt(stack: ExitStack, order: Order, limits: Limits, here: Here, bundle: Bundle | None) -> Attempt:
+    """What is built is there until the stack is closed."""
+    say(f"{order.onnx}: building with {order.provider}")
+    try:
+        engine, made = stack.enter_context(child.built(order, limits))
+        return Attempt(order, engine, _tried(engine, made, here, bundle))
+    except BackendError as error:
+        return Attempt(order, error=error)
+
+
+def _none_kept(errors: list[BackendError]) -> BackendError:
+    """The one error, or all in a line; decisions that differ are an engine's fault, the rest the user's to mend."""
+    if len(errors) == 1:
+        return errors[0]
+    kind = DecisionError if any(isinstance(error, DecisionError) for error in errors) else BackendError
+    return kind(f"no engine is kept: {'; '.join(map(str, errors))}")
+
+
+def _candidate(one: Attempt, fastest: Attempt) -> Candidate:
+    refused = "" if one is fastest else str(one.error or f"slower than {fastest.order.precision}")
+    engine = one.order.engine if one is fastest else None
+    return Candidate(one.order.precision, one.order.onnx, engine, one.made, refused)
 
 
 def _tried(engine: Path, made: Made, here: Here, bundle: Bundle | None) -> Made:
@@ -88,21 +110,6 @@ def _tried(engine: Path, made: Made, here: Here, bundle: Bundle | None) -> Made:
         backend.close()
 
 
-def _installed(tried: list[Candidate], kept: dict[str, Path], places: dict[str, Path]) -> list[Candidate]:
-    """The fastest goes to its place."""
-    known = [one for one in tried if one.made is not None]
-    fastest = min(known, key=lambda one: (one.made and one.made.milliseconds) or float("inf"))
-    assert fastest.made is not None
-    place = places[fastest.precision]
-    child.install(kept[fastest.precision], fastest.made, place)
-    return [
-        msgspec.structs.replace(one, engine=str(place))
-        if one is fastest
-        else msgspec.structs.replace(one, refused=one.refused or f"slower than {fastest.precision}")
-        for one in tried
-    ]
-
-
 def lint(onnx: Path, precision: str) -> None:
     """Refuse what TensorRT refuses, with words that say what to do; a device may have no onnx to look with."""
     if importlib.util.find_spec("onnx") is None:
@@ -110,7 +117,6 @@ def lint(onnx: Path, precision: str) -> None:
         return
     from export import lint, qdq
 
-    _loaded(onnx)
     form = FORMS.get(precision)
     found = lint.faults(onnx, form) if form in get_args(qdq.Form) else []  # type: ignore[arg-type]
     if found:

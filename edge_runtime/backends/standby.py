@@ -61,7 +61,7 @@ class Standby:
             try:
                 outputs = _finite(self._engine.run(inputs))
             except Exception as error:  # whatever it is, the window is not lost to it
-                self._drop(self._engine, first_line(error))
+                self._drop(self._engine, _why(error))
             else:
                 self._good += 1
                 return outputs
@@ -124,7 +124,7 @@ class Standby:
             except Exception as error:
                 self._failures = self._tries if isinstance(error, MissingError) else self._failures + 1
                 if not self._stop.is_set():
-                    self._ready.put(Change(CPU, self._with_outlook(f"no engine: {error}")))
+                    self._ready.put(Change(CPU, self._with_outlook(f"no engine: {_why(error)}")))
             if self._failures >= self._tries:
                 return
             pause_s = self._pause()
@@ -134,7 +134,12 @@ class Standby:
 
     def _with_outlook(self, reason: str) -> str:
         left = self._tries - self._failures
-        return f"{reason}; {f'tried again, {left} tries left' if left > 0 else 'it is not tried again'}"
+        return f"{reason}; {f'tried again, {left} times at most' if left > 0 else 'it is not tried again'}"
+
+
+def _why(error: Exception) -> str:
+    """An error of ours in its words, any other with its name: that is a bug, but no reason not to listen."""
+    return str(error) if isinstance(error, AuscultError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _finite(outputs: Arrays) -> Arrays:
