@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from edge_runtime import features
-from export import qdq, to_onnx
+from export import half, qdq, ranges, to_onnx
 from export.bench import registry
 from tests.conftest import ROOT, save_wav2vec
 from train import run_folder, settings
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install '.[tensorrt-rtx]': x86-64 alone has it"
 )
 DEFAULT = ("featex", "int8")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 CASES = [
     pytest.param(case, marks=[] if case == DEFAULT else [pytest.mark.verify], id="-".join(case))
     for case in itertools.product(registry.systems(), PRECISIONS)
@@ -34,7 +34,7 @@ CASES = [
 
 
 def write(name, precision, folder):
-    """The ONNX file of an untrained system; INT8 with the ranges of noise."""
+    """The ONNX file of an untrained system; lower precisions as they suit noise."""
     changes = [f"wav2vec.weights={save_wav2vec(folder / 'wav2vec')}"] if name == "tdnn" else []
     config = registry.load(name, [f"{name}:{change}" for change in changes])
     torch.manual_seed(0)
@@ -54,10 +54,13 @@ def write(name, precision, folder):
         one: random.normal(-50.0 if "mel" in one else 0.0, 10.0, (1, *features.shape(spec, model.window)))
         for one, spec in model.inputs.items()
     }
-    ranges = qdq.calibrate(file, [{one: array.astype(np.float32) for one, array in noise.items()}], None)
-    graph = qdq.load(file)
-    qdq.write(graph, qdq.plan(graph), ranges, "trt", folder / "model.trt.onnx")
-    return folder / "model.trt.onnx"
+    batches = [{one: array.astype(np.float32) for one, array in noise.items()}]
+    graph, lower = qdq.load(file), folder / f"model.{precision}.onnx"
+    if precision == "fp16":
+        half.write(graph, half.kept(graph, batches), lower)
+    else:
+        qdq.write(graph, qdq.plan(graph), ranges.calibrate(file, batches)["minmax"], "trt", lower)
+    return lower
 
 
 @pytest.mark.parametrize("case", CASES)
