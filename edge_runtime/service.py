@@ -42,7 +42,7 @@ class Service:
         error: str | None = None
         try:
             for block in until(source.blocks(), stop, None if seconds is None else round(seconds * self._rate)):
-                self._take(block)
+                self.take(block)
         except BaseException as reason:
             error = str(reason) if isinstance(reason, AuscultError) else type(reason).__name__
             raise
@@ -55,7 +55,8 @@ class Service:
             for output in self._outputs:
                 output.close()
 
-    def _take(self, block: Block) -> None:
+    def take(self, block: Block) -> None:
+        """The next block of the stream."""
         if block.lost:
             self._tell(events.Lost(self._seconds(self._at), block.lost))
             self._lost += block.lost
@@ -79,7 +80,8 @@ class Service:
 
     def _judge(self, window: detector.Window) -> None:
         start, end = self._begin + window.start, self._begin + window.end
-        change = self._alarm.update(end, window.decision)
+        with self._detector.stages("alarm"):
+            change = self._alarm.update(end, window.decision)
         self._windows += 1
         self._unfit += window.score is None
         found = window.quality

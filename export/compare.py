@@ -1,7 +1,7 @@
-"""Is the network worth it, and what did INT8 cost? Measured on test clips, which no choice was made on.
+"""Is the network worth it, and what did each change of its form cost? On test clips, which no choice was made on.
 
     python export/compare.py MODEL --data DATA
-    python export/compare.py MODEL --data DATA --out accuracy.json
+    python export/compare.py MODEL --data DATA --run RUN --engine FILE --out accuracy.json
 
 MODEL is a model folder or a bundle. AUC and pAUC of each machine and their means over machines, of
     network, INT8    what the bundle listens with: model.cpu.onnx and the folder's machines (fitted here if it has none)
@@ -10,11 +10,17 @@ MODEL is a model folder or a bundle. AUC and pAUC of each machine and their mean
     no network       time mean of the log-mel, whitened, nearest references
     loudness alone   how far the level of the clip is from that of normal clips
 with 95 % bootstrap intervals, and differences over the same resamples: where an interval holds 0, no difference is
-shown. Spearman: rank correlation of the FP32 and INT8 scores. The file of `--out` is what export/pack.py reads.
+shown. Spearman: rank correlation of the FP32 and INT8 scores.
+
+Then every form that a device may run, with the references and thresholds of the bundle, which were fitted with its CPU
+form: torch (of the run folder RUN), FP32, FP16 and both INT8 forms in onnxruntime, an engine of export/build_engine.py.
+Of each: error of the embeddings against FP32, Spearman of the scores with those of FP32 (under references of its own,
+and under the same), AUC and pAUC, normal windows, clips and alarms a day above the threshold, size, milliseconds a
+window on one thread. The file of `--out` holds all this as JSON; export/pack.py reads it.
 """
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,22 +31,25 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from calib import detectors
-from calib.bootstrap import Interval
 from calib.clips import Clip, check, index
 from calib.collect import Collected, collect
-from calib.machines import fit_machines, score_clips
+from calib.machines import fit_machines
 from edge_runtime import bundle, config
 from edge_runtime.backends import Backend, Several, open_backend
 from edge_runtime.bundle import Accuracy, Model
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import DataError
-from edge_runtime.features import Doubles
 from edge_runtime.scoring import Machine
+from export import data, networks
 from export.figures import Drawn, Figures, draw, mean
+from export.judged import BUNDLE, OWN, Form, Scored, false_alarms
+from export.networks import Network
 
 INT8, FP32, NONE, LOUDNESS = "network, INT8", "network, FP32", "no network", "loudness alone"
-OWN = "this detector"  # of a folder without a network that holds another detector than the default
+DETECTOR = "this detector"  # of a folder without a network that holds another detector than the default
 BESIDE = {NONE: detectors.DEFAULT, LOUDNESS: detectors.LOUDNESS}
+FP32_OWN = f"{networks.FP32}, own references"
+Scores = dict[str, Scored]  # system or form -> what it makes of one machine's test clips
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +63,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     int8_change: Figures | None  # INT8 less FP32; None: not both are there
     gain: Figures | None  # the network as it listens less no network
     spearman: float | None  # of FP32 and INT8 scores
+    forms: dict[str, Form] = {}  # what a device may run
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +72,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machines: list[Row]
     mean: Row
     files: dict[str, str]  # network and machines -> SHA-256
+    networks: dict[str, Network] = {}  # form -> its cost and its error
 
     @property
     def accuracy(self) -> dict[str, Accuracy]:
@@ -69,23 +80,42 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {row.machine: _accuracy(row) for row in self.machines}
 
 
-def compare(folder: Path, clips: list[Clip]) -> Comparison:
-    """A model folder or bundle on the clips of a data set."""
+def compare(folder: Path, clips: list[Clip], run: Path | None = None, engine: Path | None = None) -> Comparison:
+    """A model folder or bundle on the clips of a data set, with the run it came from and an engine where given."""
     model, known = bundle.load_model(folder), _machines(folder)
+    clips = unseen(clips, folder)
     names = comparable(clips, known)
     chosen = [clip for clip in clips if clip.machine in names and (clip.trains or labelled(clip))]
     check(chosen)
-    backends = _backends(folder, model)
-    heard = collect(chosen, detectors.hearing(model, BESIDE.values()), Several(backends), progress=True)
+    opened, beside = networks.opened(folder, model, run, engine), _beside(model, folder)
+    backends = {form: one.backend for form, one in opened.items()} | beside
+    hearing = detectors.hearing(model, BESIDE.values())
+    several = Several(backends)
+    heard = collect(chosen, hearing, several, progress=True)
+    test = heard.select(list(map(labelled, heard.clips)))
     scores = machine_scores(heard, list(backends), model, known)
     rows, drawn = [], []
     for order, name in enumerate(names):
         own = heard.machine(name)
         labels = np.array([clip.label == "anomaly" for clip in own.clips if labelled(clip)])
-        drawn.append(draw(labels, scores[name], [0, order]))
+        drawn.append(draw(labels, {system: one.clips for system, one in scores[name].items()}, [0, order]))
         counts = (sum(clip.trains for clip in own.clips), int(np.sum(~labels)), int(np.sum(labels)))
-        rows.append(_row(name, counts, drawn[-1], _spearman(scores[name])))
-    return Comparison(rows, _mean(rows, drawn), hashes(folder))
+        rows.append(_row(name, counts, drawn[-1], [scores[name]], model))
+    window = next(data.first_windows(test.clips, hearing))
+    cost = networks.measured(opened, test, window, model) if opened else {}
+    several.close()
+    return Comparison(rows, _mean(rows, drawn, scores, model), hashes(folder), cost)
+
+
+def unseen(clips: list[Clip], folder: Path) -> list[Clip]:
+    """Without the test clips that the forms were chosen by: nothing is reported on those."""
+    file = folder / bundle.QUANTIZATION
+    told = (config.load_json(file, dict) if file.exists() else {}).get("labelled_clips") or {}
+    used = set(told.get("files", []))
+    seen = {clip for clip in clips if used and not clip.trains and bundle.sha256(clip.path) in used}
+    if seen:
+        say(f"left out, for the network's forms were chosen by them: {len(seen)} test clips")
+    return [clip for clip in clips if clip not in seen]
 
 
 def comparable(clips: list[Clip], known: dict[str, Machine]) -> list[str]:
@@ -104,52 +134,84 @@ def comparable(clips: list[Clip], known: dict[str, Machine]) -> list[str]:
 
 def machine_scores(
     heard: Collected, backends: Collection[str], model: Model, known: dict[str, Machine]
-) -> dict[str, dict[str, Doubles]]:
-    """What several backends made of the clips -> machine -> system -> scores [test clips].
+) -> dict[str, Scores]:
+    """What several backends made of the clips -> machine -> system or form -> its test clips, scored.
 
-    The folder's own machines are used for what the folder listens with; all else is fitted to the training clips.
+    Every form is scored by the folder's own machines, fitted with what it listens with; those of all else are fitted
+    here to the training clips.
     """
-    shipped = _shipped(backends)
     train, test = heard.select([clip.trains for clip in heard.clips]), heard.select(list(map(labelled, heard.clips)))
-    scores: dict[str, dict[str, Doubles]] = {name: {} for name in heard.machines}
-    for system in backends:
-        scoring = detectors.load(BESIDE[system]).scoring if system in BESIDE else model.scoring
-        machines = known if system == shipped else {}
-        machines = machines or fit_machines(train.part(system), scoring, classes=model.classes)
-        for name in scores:
-            scores[name][system] = score_clips(test.part(system).machine(name), machines[name])
+    listens = next(name for name in (networks.CPU, networks.FP32, DETECTOR, NONE) if name in backends)
+    shipped = known or _fitted(train, listens, model)
+    scores: dict[str, Scores] = {name: {} for name in heard.machines}
+    for backend in backends:
+        fitted = {} if backend in BESIDE and backend != listens else {backend: shipped}
+        if backend == networks.CPU:
+            fitted[INT8] = shipped
+        if backend == networks.FP32:
+            own = shipped if listens == backend and not known else _fitted(train, backend, model)
+            fitted |= {FP32_OWN: own, FP32: own if networks.CPU in backends else shipped}
+        for system, machines in (fitted or {backend: _fitted(train, backend, model)}).items():
+            for name in scores:
+                scores[name][system] = Scored.by(test.part(backend).machine(name), machines[name])
     return scores
 
 
-def _row(name: str, counts: tuple[int, int, int], drawn: dict[str, Drawn], spearman: float | None) -> Row:
+def _fitted(train: Collected, backend: str, model: Model) -> dict[str, Machine]:
+    scoring = detectors.load(BESIDE[backend]).scoring if backend in BESIDE else model.scoring
+    return fit_machines(train.part(backend), scoring, classes=model.classes)
+
+
+def _row(
+    name: str, counts: tuple[int, int, int], drawn: dict[str, Drawn], scores: Sequence[Scores], model: Model
+) -> Row:
+    """Of one machine, or of several taken together."""
     shipped = _shipped(drawn)
     return Row(
         name,
         *counts,
-        systems={system: drawn[system].figures for system in drawn},
+        systems={system: drawn[system].figures for system in (INT8, FP32, DETECTOR, *BESIDE) if system in drawn},
         int8_change=(drawn[INT8] - drawn[FP32]).figures if {INT8, FP32} <= set(drawn) else None,
         gain=(drawn[shipped] - drawn[NONE]).figures if shipped != NONE else None,
-        spearman=spearman,
+        spearman=_spearman(scores, INT8),
+        forms={form: _form(form, drawn[form].figures, scores, model) for form in _forms(drawn)},
     )
 
 
-def _mean(rows: list[Row], drawn: list[dict[str, Drawn]]) -> Row:
+def _forms(systems: Collection[str]) -> list[str]:
+    """What a device may run, and FP32 with references of its own, in the order of the table."""
+    order = (networks.TORCH, FP32_OWN, networks.FP32, networks.FP16, networks.CPU, networks.TRT, networks.ENGINE)
+    return [form for form in order if form in systems] or [_shipped(systems)]
+
+
+def _form(form: str, figures: Figures, scores: Sequence[Scores], model: Model) -> Form:
+    return Form(
+        OWN if form == FP32_OWN else BUNDLE,
+        figures.auc,
+        figures.pauc,
+        _spearman(scores, form),
+        _spearman(scores, form, FP32_OWN if form == FP32_OWN else networks.FP32),
+        *false_alarms([one[form] for one in scores], model),
+    )
+
+
+def _mean(rows: list[Row], drawn: list[dict[str, Drawn]], scores: Mapping[str, Scores], model: Model) -> Row:
     """Means over machines, resample by resample; clips are added up."""
     means = {system: mean([machine[system] for machine in drawn]) for system in drawn[0]}
     counts = (sum(row.train for row in rows), sum(row.normal for row in rows), sum(row.anomalous for row in rows))
-    ranks = [row.spearman for row in rows if row.spearman is not None]
-    return _row("mean", counts, means, float(np.mean(ranks)) if ranks else None)
+    return _row("mean", counts, means, list(scores.values()), model)
 
 
 def _shipped(systems: Collection[str]) -> str:
     """What the folder listens with."""
-    return next(system for system in (INT8, FP32, OWN, NONE) if system in systems)
+    return next(system for system in (INT8, FP32, DETECTOR, NONE) if system in systems)
 
 
-def _spearman(scores: dict[str, Doubles]) -> float | None:
-    if INT8 not in scores or FP32 not in scores:
+def _spearman(scores: Sequence[Scores], form: str, exact: str = FP32_OWN) -> float | None:
+    """Rank correlation of clips with FP32, under references of its own if nothing else is said; mean over machines."""
+    if form not in scores[0] or exact not in scores[0]:
         return None
-    return float(spearmanr(scores[INT8], scores[FP32]).statistic)
+    return float(np.mean([spearmanr(one[form].clips, one[exact].clips).statistic for one in scores]))
 
 
 def _accuracy(row: Row) -> Accuracy:
@@ -163,12 +225,10 @@ def _accuracy(row: Row) -> Accuracy:
     )
 
 
-def _backends(folder: Path, model: Model) -> dict[str, Backend]:
-    """System -> what hears for it: the folder's own, and the detectors that need no training."""
-    files = {INT8: folder / bundle.CPU, FP32: folder / bundle.FP32}
-    found = {system: open_backend(file, model) for system, file in files.items() if file.exists()}
-    if not found and model.system != detectors.DEFAULT:
-        found[OWN] = open_backend(None, model)
+def _beside(model: Model, folder: Path) -> dict[str, Backend]:
+    """System -> what hears for it: the folder's own detector, and those that need no training."""
+    own = bundle.network_file(folder) is None and model.system != detectors.DEFAULT
+    found = {DETECTOR: open_backend(None, model)} if own else {}
     return found | {system: open_backend(None, detectors.model(name)) for system, name in BESIDE.items()}
 
 
@@ -187,36 +247,17 @@ def labelled(clip: Clip) -> bool:
     return clip.split == "test" and clip.label in ("normal", "anomaly")
 
 
-def _table(found: Comparison) -> str:
-    """A block of lines for each machine, percent with intervals, and one for the means."""
-    lines = []
-    for row in [*found.machines, *([found.mean] if len(found.machines) > 1 else [])]:
-        lines.append(
-            f"{row.machine}: {row.train} clips to fit, {row.normal} normal and {row.anomalous} anomalous to test"
-        )
-        lines += [_line(name, figures, ".1f") for name, figures in row.systems.items()]
-        if row.int8_change:
-            lines.append(_line("  INT8 - FP32", row.int8_change, "+.1f"))
-        if row.gain:
-            lines.append(_line("  network - no network", row.gain, "+.1f"))
-        if row.spearman is not None:
-            lines.append(f"  {'Spearman, INT8 and FP32':24} {row.spearman:.4f}")
-    return "\n".join(lines)
-
-
-def _line(name: str, figures: Figures, form: str) -> str:
-    def cell(what: str, found: Interval) -> str:
-        value, low, high = (format(100 * figure, form) for figure in (found.value, found.low, found.high))
-        return f"{what} {value:>5} [{low}, {high}]"
-
-    return f"  {name:24} {cell('AUC', figures.auc):26} {cell('pAUC', figures.pauc)}".rstrip()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
+    from export.compare_table import table  # late: it knows these structs
+
     arguments = parser(__doc__)
     arguments.add_argument("model", metavar="MODEL", type=Path, help="model folder or bundle")
     arguments.add_argument("--data", metavar="DATA", type=Path, required=True, help="data set with labelled test clips")
+    arguments.add_argument(
+        "--run", metavar="RUN", type=Path, help="run folder of train/run.py that it was exported from"
+    )
+    arguments.add_argument("--engine", metavar="FILE", type=Path, help="TensorRT engine of export/build_engine.py")
     arguments.add_argument("--out", metavar="FILE", type=Path, help="JSON file to write, must not exist")
     arguments.add_argument("--json", action="store_true", help="print the same JSON instead of the table")
     options = arguments.parse_args(argv)
@@ -224,10 +265,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (options.model / bundle.MANIFEST).exists():
         bundle.open_bundle(options.model)
     bundle.load_model(options.model)
-    found = compare(options.model, index(options.data))
+    found = compare(options.model, index(options.data), options.run, options.engine)
     if out:
         config.save_json(out, found)
-    print(msgspec.json.encode(found).decode() if options.json else _table(found))
+    print(msgspec.json.encode(found).decode() if options.json else table(found))
     return 0
 
 

@@ -9,7 +9,7 @@ from calib.bootstrap import Interval
 from calib.clips import Clip
 from edge_runtime.bundle import Bundle
 from edge_runtime.sound import read_blocks
-from export import compare, report
+from export import compare, listening_report
 from export.page.runs import outcome, read_events
 
 
@@ -65,28 +65,28 @@ def _cell(found: Interval) -> str:
 
 def write_page(out: Path, bundle: Bundle, clips: list[Clip], result: Result) -> None:
     """OUT/report.html."""
-    page = report.Page(
+    page = listening_report.Page(
         title="auscult: from recordings to an alarm",
         facts=_facts(bundle, clips, result),
         table=[_row(row, {one.machine: one for one in result.heard}) for row in result.accuracy.machines],
         listening=[_listening(bundle, one) for one in result.heard],
     )
-    report.write_report(out / "report.html", page)
+    listening_report.write_report(out / "report.html", page)
 
 
-def _facts(bundle: Bundle, clips: list[Clip], result: Result) -> report.Facts:
+def _facts(bundle: Bundle, clips: list[Clip], result: Result) -> listening_report.Facts:
     simulated = (Path(result.data) / "simulation.json").exists()
     return msgspec.structs.replace(
-        report.facts(bundle, "make demo" if simulated else f"make demo DATA={result.data}"),
+        listening_report.facts(bundle, "make demo" if simulated else f"make demo DATA={result.data}"),
         data=f"{result.data}, {len(clips)} clips" + (", simulated" if simulated else ""),
     )
 
 
-def _row(row: compare.Row, heard: dict[str, Heard]) -> report.Row:
+def _row(row: compare.Row, heard: dict[str, Heard]) -> listening_report.Row:
     one = heard.get(row.machine)
-    return report.Row(
+    return listening_report.Row(
         machine=row.machine,
-        methods=[report.Method(system, figures.auc, figures.pauc) for system, figures in row.systems.items()],
+        methods=[listening_report.Method(system, figures.auc, figures.pauc) for system, figures in row.systems.items()],
         train_clips=row.train,
         test_normal=row.normal,
         test_anomaly=row.anomalous,
@@ -100,9 +100,9 @@ def _row(row: compare.Row, heard: dict[str, Heard]) -> report.Row:
     )
 
 
-def _listening(bundle: Bundle, one: Heard) -> report.Listening:
+def _listening(bundle: Bundle, one: Heard) -> listening_report.Listening:
     events, machine, rate = read_events(Path(one.events)), bundle.machine(one.machine), bundle.model.sample_rate
-    return report.Listening(
+    return listening_report.Listening(
         machine=one.machine,
         threshold=machine.threshold,
         promise=machine.promise,

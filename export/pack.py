@@ -9,7 +9,7 @@ whatever is over its budget.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run by path: the repository root, not this folder, comes first
@@ -19,14 +19,11 @@ from calib.checkout import commit
 from calib.clips import index
 from calib.golden import write_golden
 from edge_runtime import bundle, config
-from edge_runtime.bundle import Accuracy, Manifest, Model
+from edge_runtime.bundle import Manifest
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import BundleError, ConfigError
+from export import budgets
 from export.compare import Comparison, compare, hashes
-
-PARAMETERS = 5_400_000
-FLOPS = 1.6e9  # a window; a multiply-accumulate is two
-AUC_LOSS, SPEARMAN = 0.005, 0.98  # of INT8 against FP32
 
 
 def pack(folder: Path, out: Path, accuracy: Comparison | None = None) -> Manifest:
@@ -40,19 +37,6 @@ def pack(folder: Path, out: Path, accuracy: Comparison | None = None) -> Manifes
         )
     write_golden(folder)
     return bundle.write_bundle(folder, out, accuracy.accuracy if accuracy else {}, commit())
-
-
-def over_budget(model: Model, accuracy: dict[str, Accuracy]) -> Iterator[str]:
-    """What does not keep its budget, in words."""
-    if model.parameters > PARAMETERS:
-        yield f"{model.parameters:,} parameters, the budget is {PARAMETERS:,}"
-    if 2 * model.macs > FLOPS:
-        yield f"{2e-9 * model.macs:.2f} GFLOPs a window, the budget is {1e-9 * FLOPS:.2f}"
-    for name, figures in accuracy.items():
-        if figures.auc_fp32 is not None and figures.auc_fp32 - figures.auc > AUC_LOSS:
-            yield f"{name}: INT8 costs {figures.auc_fp32 - figures.auc:.4f} of AUC, the budget is {AUC_LOSS}"
-        if figures.spearman is not None and figures.spearman < SPEARMAN:
-            yield f"{name}: rank correlation of INT8 and FP32 scores {figures.spearman:.4f}, the budget is {SPEARMAN}"
 
 
 def _contents(out: Path, manifest: Manifest) -> str:
@@ -93,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("warning: nothing was measured; give --accuracy or --data, or the manifest says no accuracy")
     manifest = pack(options.model, out, accuracy)
     print(_contents(out, manifest))
-    for line in over_budget(manifest.model, manifest.accuracy):
+    for line in budgets.over(manifest.model, manifest.accuracy):
         say(f"warning: {line}")
     return 0
 

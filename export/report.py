@@ -1,15 +1,32 @@
-"""Make a page from a listening run: score over time, threshold, alarm, spectrogram. One HTML file that loads nothing.
+"""How fast and how accurate a bundle is on this device: report.html, report.json and a table.
 
-    python -m edge_runtime run BUNDLE --machine fan --file fan.wav --events fan.jsonl
-    python export/report.py --bundle BUNDLE --machine fan --events fan.jsonl --audio fan.wav --out report.html
+    python export/report.py BUNDLE                                       latency, memory, budgets
+    python export/report.py BUNDLE --data DATA                           and accuracy of every form, false alarms a day
+    python export/report.py BUNDLE --backend tensorrt --engine FILE      the same with an engine
+    python export/report.py BUNDLE --baseline OLD.json                   and ratios; exit code 1 where one got worse
 
-Several files are given in the order in which they were listened to. Where the second at which a fault begins is
-known, --fault-at SECONDS marks it and counts the seconds to the alarm and the false alarms before it.
+Latency: the listening parts on simulated sound, in the blocks of a microphone, as fast as they go; what a sound card's
+own buffer adds is not in it. Machines on one device are heard by one process, their windows, which end together, scored
+one after the other. The process: fresh ones on a WAV file. Power, temperature and clocks: the board's own sensors,
+where it has them; where the clock was held back, times are called not comparable.
+
+Times and memory of a baseline are worse beyond --tolerance, AUC beyond 0.005. Exit code 0: done, whatever the budgets
+say; 1: worse than the baseline; 2: the user's mistake.
 """
 
+import os
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # before NumPy is imported: as the listening process runs
+
+import argparse
+import datetime
+import importlib.util
 import math
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,179 +34,170 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import msgspec
-import numpy as np
 
-from edge_runtime import __version__
-from edge_runtime.bundle import Bundle, open_bundle
+from calib.checkout import commit
+from calib.clips import index
+from edge_runtime import __version__, bundle, config
+from edge_runtime.backends import open_backend
+from edge_runtime.bundle import Bundle
 from edge_runtime.cli import new_path, parser, run_command, say
-from edge_runtime.errors import ConfigError, DataError
-from edge_runtime.features import LogMel
-from edge_runtime.sound import read_blocks, sound_files
-from export.page import charts, spectrogram, view, words
-from export.page.content import Estimate, Facts, Listening, Method, Page, Row, Spans, Spectrogram
-from export.page.runs import Run, outcome, parse, read_events
-from export.page.write import write_page
+from edge_runtime.engine import sidecar
+from edge_runtime.errors import BundleError, ConfigError
+from edge_runtime.scoring import Machine
+from edge_runtime.source import BLOCK_S
+from export import budgets, networks
+from export.compare import Comparison, compare
+from export.latency import baseline, board, page, pipeline, process, table
+from export.latency.content import FORMAT, Board, Load, Process, Report
 
-__all__ = [
-    "Estimate",
-    "Facts",
-    "Listening",
-    "Method",
-    "Page",
-    "Row",
-    "Spans",
-    "Spectrogram",
-    "facts",
-    "outcome",
-    "write_report",
-]
-
-VERDICTS = {
-    "better": "▲ better",
-    "equal": "◆ no difference shown",
-    "worse": "▼ worse",
-    "unknown": "◇ no interval",
-}
-HEIGHTS = {"score": charts.SCORE, "strip": charts.STRIP, "image": charts.IMAGE, "across": charts.ACROSS}
-
-
-def write_report(out: Path, page: Page) -> None:
-    """Write the page, whole or not at all."""
-    write_page(
-        out,
-        "report.html.j2",
-        page=page,
-        facts=view.facts(page.facts),
-        findings=[said for said in (words.headline(page.table), words.alarms(page)) if said],
-        views=[view.view(listening, len(page.listening)) for listening in page.listening],
-        window=_window(page),
-        words=words,
-        clips=view.clips,
-        plain=msgspec.to_builtins,
-        share=lambda value: round(100 * min(max((value - 0.5) / 0.5, 0.0), 1.0), 2),
-        minus=lambda value: str(value).replace("-", words.MINUS),
-        verdicts=VERDICTS,
-        heights=HEIGHTS,
-        version=__version__,
-    )
-
-
-def _window(page: Page) -> str:
-    if page.facts.window_s is None:
-        return ""
-    hop = "" if page.facts.hop_s is None else f", a new one every {page.facts.hop_s:.2f} s"
-    return f"{page.facts.window_s:.2f} s{hop}"
+MACHINES, WINDOWS, MICROPHONE_HZ = (1, 2, 4, 8), 1000, 48_000
+BACKENDS = ("onnxruntime", "tensorrt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--bundle", required=True, help="the bundle that listened")
-    arguments.add_argument("--machine", help="which of its machines; not needed where it knows only one")
-    arguments.add_argument("--events", required=True, type=Path, help="what `run … --events` wrote")
-    arguments.add_argument("--audio", metavar="FILE", nargs="+", default=[], help="files, or what --save-audio kept")
-    arguments.add_argument("--channel", type=int, default=0, help="of a sound file with several; from 0")
-    arguments.add_argument("--fault-at", type=float, help="second of sound at which the fault begins, if known")
-    arguments.add_argument("--out", required=True, help="HTML file to write; must not exist")
-    options = arguments.parse_args(argv)
-    out = new_path(options.out)
-    if options.fault_at is not None and not (math.isfinite(options.fault_at) and options.fault_at >= 0):
-        raise ConfigError(f"--fault-at {options.fault_at}: wanted a second of the sound, 0 or later")
-    bundle = open_bundle(options.bundle)
-    listening = _listening(bundle, options.machine, options.events, options.fault_at)
-    if options.audio:
-        sound = _sound(sound_files(options.audio), options.channel, _log_mel(bundle), parse(listening.events))
-        listening = msgspec.structs.replace(listening, audio=sound)
+    """Run the command."""
+    options = _options(argv)
+    out = new_path(options.out, "--out")
+    opened = _opened(options)
+    machine = opened.machine(options.machine or opened.machines[0])  # all cost the same but for their references
+    old = baseline.load(options.baseline) if options.baseline else None
+    clips = index(options.data) if options.data else None
+    accuracy = compare(opened.folder, clips, options.run, options.engine) if clips else None
+    loads, sensors = _latency(opened, machine, options)
+    say("the listening process")
+    outside = process.measure(opened, machine.name, options.backend, options.runs)
     command = shlex.join(["python", "export/report.py", *(sys.argv[1:] if argv is None else argv)])
-    write_report(out, _page(bundle, listening, command))
-    print(out)
-    return 0
+    report = _report(opened, options, command, loads, sensors, outside, accuracy)
+    versus = baseline.versus(report, old, options.baseline, options.tolerance) if old else None
+    write(out, report, versus)
+    print(msgspec.json.encode(report).decode() if options.json else table.table(report, versus))
+    for line in versus.worse if versus else []:
+        say(f"worse: {line.name} {line.old:.4g} -> {line.new:.4g}")
+    return int(bool(versus and versus.worse))
 
 
-def _listening(bundle: Bundle, name: str | None, file: Path, fault_at_s: float | None) -> Listening:
-    machine = bundle.machine(name)
-    events = read_events(file)
-    start = parse(events).start
-    if start is not None and start.machine != machine.name:
-        raise DataError(f"{file}: is of machine {start.machine}, not {machine.name}; give its own events or --machine")
-    seconds, false = (None, None) if fault_at_s is None else outcome(events, fault_at_s)
-    return Listening(
-        machine=machine.name,
-        threshold=machine.threshold if start is None else start.threshold,
-        promise=machine.promise if start is None else start.promise,
-        events=events,
-        fault_at_s=fault_at_s,
-        seconds_to_alarm=seconds,
-        false_alarms=false,
-    )
+def write(out: Path, report: Report, versus: baseline.Versus | None = None) -> None:
+    """A folder with report.html and report.json, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        config.save_json(partial / "report.json", report)
+        page.write(partial / "report.html", report, versus)
+        partial.chmod(0o755)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _log_mel(bundle: Bundle) -> LogMel:
-    """The model's own log-mel, or the default one at its sample rate."""
-    specs = [spec for spec in bundle.model.inputs.values() if isinstance(spec, LogMel)]
-    rate = bundle.model.sample_rate
-    return specs[0] if specs else LogMel(sample_rate=rate, f_max=rate / 2)
+def _opened(options: argparse.Namespace) -> Bundle:
+    """The bundle, with an engine that was built from it."""
+    opened = bundle.open_bundle(options.bundle)
+    if options.backend == "tensorrt" and opened.network is None:
+        raise BundleError(f"{options.bundle}: has no network for an engine to run; leave --backend out")
+    if options.engine:
+        networks.check_engine(options.bundle, options.engine)
+    return opened
 
 
-def _sound(files: list[Path], channel: int, spec: LogMel, run: Run) -> Spectrogram:
-    """Each file where its recording begins; where their numbers differ, one after the other."""
-    sounds = [np.concatenate(list(read_blocks(file, spec.sample_rate, channel, 10.0))) for file in files]
-    lengths = [len(sound) / spec.sample_rate for sound in sounds]
-    begins = [recording.at_s for recording in run.recordings]
-    if len(begins) != len(files):
-        begins = np.cumsum([0.0, *lengths[:-1]]).tolist()
-    if run.ended and abs(begins[-1] + lengths[-1] - run.seconds) > 1.0:
-        say(f"the sound ends at {begins[-1] + lengths[-1]:.1f} s, the run at {run.seconds:.1f} s: is it the same?")
-    return spectrogram.compute(list(zip(begins, sounds, strict=True)), spec)
+def _latency(opened: Bundle, machine: Machine, options: argparse.Namespace) -> tuple[list[Load], Board]:
+    model = opened.model
+    network = options.engine if options.backend == "tensorrt" else opened.network
+    backend = open_backend(network, model, options.backend)
+    loads = []
+    with board.Watch(options.root) as watch:
+        for machines in options.machines:
+            say(f"{machines} of {max(options.machines)} machines, {options.windows} windows")
+            loads.append(pipeline.measure(model, machine, backend, machines, options.windows, options.rate))
+    backend.close()
+    return loads, watch.board(sum(load.windows for load in loads))
 
 
-def facts(bundle: Bundle, command: str) -> Facts:
-    """What a bundle says of itself, and the command that made the page."""
-    manifest, model = bundle.manifest, bundle.model
-    return Facts(
-        machines=len(bundle.machines),
-        model=", ".join(dict.fromkeys([model.name, model.system])) + ("" if bundle.network else ", no network"),
-        parameters=model.parameters or None,
-        macs=model.macs or None,
+def _report(
+    opened: Bundle,
+    options: argparse.Namespace,
+    command: str,
+    loads: list[Load],
+    sensors: Board,
+    outside: Process,
+    accuracy: Comparison | None,
+) -> Report:
+    model = opened.model
+    made = sidecar.read(options.engine) if options.backend == "tensorrt" else None
+    network = options.engine if made else opened.network
+    measured = accuracy.accuracy if accuracy else opened.manifest.accuracy
+    alone = [load.real_time_factor for load in loads if load.machines == 1]
+    factor = {"file": outside.real_time_factor.value} | ({"live": alone[0]} if alone else {})
+    return Report(
+        format=FORMAT,
+        version=__version__,
+        commit=commit(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=command,
+        bundle=opened.folder.name,
+        network=bundle.sha256(network) if network else "",
+        backend=options.backend,
+        form=made.precision if made else network.name if network else "",
+        name=model.name,
+        system=model.system,
+        parameters=model.parameters,
+        macs=model.macs,
         window_s=model.window / model.sample_rate,
         hop_s=model.hop / model.sample_rate,
-        created=manifest.created,
-        commit=manifest.commit,
-        versions={"auscult": manifest.version},
-        command=command,
+        block_ms=1e3 * BLOCK_S,
+        microphone_hz=options.rate,
+        device=msgspec.structs.replace(board.device(options.root), gpu=made.gpu if made else ""),
+        board=sensors,
+        loads=loads,
+        process=outside,
+        told=opened.manifest.accuracy,
+        data=str(options.data or ""),
+        accuracy=accuracy,
+        budgets=[
+            *budgets.of_model(model),
+            *budgets.of_speed(model, factor, outside.memory_mib.value, outside.first_ms.value),
+            *budgets.of_accuracy(measured),
+            *budgets.of_project(process.log_mel() if options.log_mel else None),
+        ],
     )
 
 
-def _page(bundle: Bundle, listening: Listening, command: str) -> Page:
-    return Page(
-        title=f"Listening to {listening.machine}",
-        facts=facts(bundle, command),
-        table=_table(bundle, listening),
-        listening=[listening],
-    )
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("bundle", metavar="BUNDLE", type=Path)
+    arguments.add_argument("-o", "--out", metavar="DIR", type=Path, default=Path("report"), help="new folder (report)")
+    arguments.add_argument("--backend", choices=BACKENDS, default="onnxruntime", help="what runs the network")
+    arguments.add_argument("--engine", metavar="FILE", type=Path, help="of export/build_engine.py, for tensorrt")
+    arguments.add_argument("--data", metavar="DATA", type=Path, help="data set with labelled test clips: accuracy too")
+    arguments.add_argument("--run", metavar="RUN", type=Path, help="run folder it comes from: accuracy of torch too")
+    arguments.add_argument("--machine", metavar="NAME", help="whose references score (the bundle's first)")
+    arguments.add_argument("--machines", type=int, nargs="+", default=MACHINES, metavar="N", help="how many (1 2 4 8)")
+    arguments.add_argument("--windows", type=int, default=WINDOWS, metavar="N", help=f"of each number ({WINDOWS})")
+    arguments.add_argument("--rate", type=int, default=MICROPHONE_HZ, help=f"of the microphone, Hz ({MICROPHONE_HZ})")
+    arguments.add_argument("--runs", type=int, default=process.RUNS, help=f"of the process ({process.RUNS})")
+    arguments.add_argument("--log-mel", action="store_true", help="time the log-mel against librosa: half a minute")
+    arguments.add_argument("--baseline", metavar="OLD.json", type=Path, help="an older report.json")
+    arguments.add_argument("--tolerance", type=float, default=0.1, metavar="X", help="ratio that is no loss (0.1)")
+    arguments.add_argument("--json", action="store_true", help="print report.json instead of the table")
+    arguments.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)
+    options = arguments.parse_args(argv)
+    _check(options)
+    return options
 
 
-def _table(bundle: Bundle, listening: Listening) -> list[Row]:
-    """The accuracy that the bundle carries of this machine, if it does."""
-    measured = bundle.manifest.accuracy.get(listening.machine)
-    if measured is None:
-        return []
-    name = "no network" if bundle.network is None else "network, INT8"
-    methods = [Method(name, measured.auc, measured.pauc)]
-    change = None
-    if measured.auc_fp32 is not None and measured.pauc_fp32 is not None:
-        methods.insert(0, Method("network, FP32", measured.auc_fp32, measured.pauc_fp32))
-        change = measured.auc - measured.auc_fp32
-    row = Row(
-        machine=listening.machine,
-        methods=methods,
-        int8_change=change,
-        spearman=measured.spearman,
-        listened=listening.fault_at_s is not None,
-        seconds_to_alarm=listening.seconds_to_alarm,
-        false_alarms=listening.false_alarms,
-    )
-    return [row]
+def _check(options: argparse.Namespace) -> None:
+    for name in ("windows", "rate", "runs"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"--{name} {getattr(options, name)}: give a whole number of 1 or more")
+    if min(options.machines) < 1 or len(set(options.machines)) < len(options.machines):
+        raise ConfigError(f"--machines {' '.join(map(str, options.machines))}: give different numbers of 1 or more")
+    if not (math.isfinite(options.tolerance) and options.tolerance >= 0.0):
+        raise ConfigError(f"--tolerance {options.tolerance}: give a ratio of 0 or more, such as 0.1")
+    if importlib.util.find_spec("jinja2") is None:
+        raise ConfigError("the Python package jinja2 is missing, which report.html is made with; pip install jinja2")
+    if options.run and not options.data:
+        raise ConfigError("--run is for accuracy, which needs --data DATA")
+    if options.backend == "tensorrt" and options.engine is None:
+        raise ConfigError("--backend tensorrt: give --engine FILE; export/build_engine.py builds one")
 
 
 if __name__ == "__main__":

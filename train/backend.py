@@ -31,6 +31,11 @@ def open_torch(network: nn.Module, model: Model) -> Backend:
     return Pooled(model, TorchBackend(network, model))
 
 
+def one_thread() -> None:
+    """Run torch as a device runs its backend, so that times compare."""
+    torch.set_num_threads(1)
+
+
 def zeros(model: Model, windows: int) -> dict[str, torch.Tensor]:
     """Silent inputs of that many windows, by name."""
     return {name: torch.zeros(windows, *features.shape(spec, model.window)) for name, spec in model.inputs.items()}

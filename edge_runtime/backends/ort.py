@@ -1,5 +1,6 @@
 """onnxruntime on the CPU: the backend that every machine has."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.backends import Arrays
@@ -14,14 +15,17 @@ except ImportError as error:  # pragma: no cover - the package depends on it
 class OnnxRuntime:
     """One session; one thread unless told otherwise, because small products stall on more."""
 
-    def __init__(self, network: Path, threads: int = 1) -> None:
+    def __init__(self, network: Path, threads: int = 1, without: Sequence[str] = ()) -> None:
+        """`without`: names of onnxruntime's optimizers that are left out."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # a window's buffers fit the budget; the arena doubles them
         options.log_severity_level = 3  # errors
         try:
-            self._session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                str(network), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
+            )
         except Exception as error:
             raise BackendError(f"{network}: onnxruntime refuses it: {str(error).splitlines()[0]}") from error
         self._inputs = [one.name for one in self._session.get_inputs()]

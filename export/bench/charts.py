@@ -1,6 +1,5 @@
 """Geometry of the page's charts: a map of embeddings, histograms of scores, intervals beside one another."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.bootstrap import Interval
 from calib.clips import Clip
 from edge_runtime.features import Doubles
 from export.bench.scores import Scored
@@ -37,14 +35,6 @@ class Histogram(msgspec.Struct, frozen=True):
     anomalous: str
     threshold: float  # across
     ends: tuple[str, str]  # scores on the left and on the right
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """An interval on a scale: per cent across."""
-
-    low: float
-    value: float
-    high: float
 
 
 COLOURS = 10  # that the page has; machines beyond share them
@@ -89,17 +79,6 @@ def histograms(scored: Scored, clips: Sequence[Clip]) -> list[Histogram]:
         ends = (_short(low), _short(high))
         found.append(Histogram(machine, number % COLOURS, _bars(up / tallest, -1), _bars(down / tallest, 1), at, ends))
     return found
-
-
-def bar(found: Interval, low: float, high: float) -> Bar:
-    """An interval on a scale from low to high."""
-    return Bar(*[round(100 * (part - low) / (high - low), 2) for part in (found.low, found.value, found.high)])
-
-
-def scale(found: Sequence[Interval]) -> tuple[float, float]:
-    """Round ends, multiples of 0.1, that hold all intervals."""
-    low, high = min(one.low for one in found), max(one.high for one in found)
-    return math.floor(10 * low) / 10, max(math.ceil(10 * high) / 10, math.floor(10 * low) / 10 + 0.1)
 
 
 def _ends(scored: Scored) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -6,12 +6,13 @@ import msgspec
 
 from edge_runtime import __version__
 from export.bench import charts, registry, tables
-from export.bench.charts import Bar, Cloud, Histogram
+from export.bench.charts import Cloud, Histogram
 from export.bench.draws import OFFICIAL
 from export.bench.jobs import Done
 from export.bench.plan import Plan
 from export.bench.results import ALL, Results, System
-from export.page import words
+from export.page import bars, words
+from export.page.bars import Bar
 from export.page.write import write_page
 
 
@@ -38,7 +39,7 @@ class View(msgspec.Struct, frozen=True):
 def write(out: Path, results: Results, plan: Plan, done: Done) -> None:
     """Write the page, whole or not at all."""
     judged = [one for one in results.systems if one.judged and not one.of]
-    ends = charts.scale([one.judged[ALL].figures[OFFICIAL] for one in judged])
+    ends = bars.scale([one.judged[ALL].figures[OFFICIAL] for one in judged])
     write_page(
         out,
         "benchmark.html.j2",
@@ -75,7 +76,7 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
 def _line(system: System, results: Results, ends: tuple[float, float]) -> Line:
     judged = system.judged[ALL]
     verdict = "best" if system.name == results.best else words.verdict(judged.gain[OFFICIAL])
-    return Line(system, charts.bar(judged.figures[OFFICIAL], *ends), tables.figure(judged.figures[OFFICIAL]), verdict)
+    return Line(system, bars.bar(judged.figures[OFFICIAL], *ends), tables.figure(judged.figures[OFFICIAL]), verdict)
 
 
 def _view(system: System, results: Results, plan: Plan, done: Done) -> View:

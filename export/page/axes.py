@@ -76,12 +76,13 @@ class Down:
             between = (1, 2, 5) if self._high - self._low < 3 else (1,)
             marks = [m * 10.0**power for power in powers for m in between]
         else:
-            step = _round_step((self._high - self._low) / 5)
+            step = round_step((self._high - self._low) / 5)
             marks = [i * step for i in range(math.ceil(self._low / step), math.floor(self._high / step) + 1)]
         return [Tick(self(m), f"{m:.6g}") for m in marks if self._low <= self._map(m) <= self._high]
 
 
-def _round_step(least: float) -> float:
+def round_step(least: float) -> float:
+    """1, 2, 2.5 or 5 times a power of ten, of the least at least."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= least)
 

@@ -1,4 +1,4 @@
-"""What a report says, as data: give these to `export.report.write_report`."""
+"""What a report says, as data: give these to `export.listening_report.write_report`."""
 
 from typing import Any
 

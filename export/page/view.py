@@ -1,6 +1,5 @@
 """Content -> what the templates print: tiles, captions, events in words."""
 
-import datetime
 from collections.abc import Iterator
 
 import msgspec
@@ -80,7 +79,7 @@ def facts(given: Facts) -> list[tuple[str, str]]:
         "Parameters": "" if given.parameters is None else words.large(given.parameters),
         "Cost": cost if given.macs else "",
         "Window, hop": _window(given),
-        "Made": _moment(given.created),
+        "Made": words.moment(given.created),
         "Commit": given.commit[:12] + given.commit[40:],  # hash shortened, "-dirty" kept
         "Versions": ", ".join(f"{name} {version}" for name, version in given.versions.items()),
     }
@@ -101,17 +100,6 @@ def _window(given: Facts) -> str:
     if given.window_s is None:
         return ""
     return f"{given.window_s:.2f} s" + ("" if given.hop_s is None else f", {given.hop_s:.2f} s")
-
-
-def _moment(iso: str) -> str:
-    """2024-05-01T10:00:00+00:00 -> 2024-05-01 10:00 UTC; any other text as it is."""
-    try:
-        moment = datetime.datetime.fromisoformat(iso)
-    except ValueError:
-        return iso
-    if moment.tzinfo is None:
-        return iso
-    return f"{moment.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def _first(listening: Listening) -> float | None:

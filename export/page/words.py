@@ -1,5 +1,6 @@
 """Figures and findings in words, the same all over the page."""
 
+import datetime
 import math
 
 from calib.bootstrap import Interval
@@ -85,6 +86,17 @@ def clock(seconds: float, digits: int = 0) -> str:
     if minutes < 60:
         return f"{minutes:.0f}:{tail}"
     return f"{minutes // 60:.0f}:{minutes % 60:02.0f}:{tail}"
+
+
+def moment(iso: str) -> str:
+    """2024-05-01T10:00:00+00:00 -> 2024-05-01 10:00 UTC; any other text as it is."""
+    try:
+        moment = datetime.datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    if moment.tzinfo is None:
+        return iso
+    return f"{moment.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def headline(table: list[Row]) -> str:

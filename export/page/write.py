@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from edge_runtime.config import save_text
 
-TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "bench" / "templates"]
+TEMPLATES = [Path(__file__).parents[1] / room / "templates" for room in ("page", "bench", "latency")]
 
 
 def write_page(out: Path, template: str, **context: Any) -> None:
     """Write the page, whole or not at all; a name that the template has and the context lacks is an error."""
+    import jinja2  # late: a device that measures itself may lack it, and is told so before it begins
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

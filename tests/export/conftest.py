@@ -13,7 +13,7 @@ from calib.fit import fit_folder
 from edge_runtime import bundle
 from edge_runtime.features import LogMel
 from edge_runtime.scoring import Nearest
-from export import forms, quantize, to_onnx
+from export import compare, forms, quantize, to_onnx
 from export.gate import Limits
 from tests.conftest import SHORT, hum, write_wav
 
@@ -111,3 +111,14 @@ def fitted_once(quantized, clips, tmp_path_factory) -> Path:
     out = shutil.copytree(quantized, tmp_path_factory.mktemp("models") / "fitted")
     fit_folder(out, training(clips), 0.01, 0)
     return out
+
+
+@pytest.fixture(scope="session")
+def compared(fitted_once, clips) -> compare.Comparison:
+    return compare.compare(fitted_once, clips)
+
+
+@pytest.fixture
+def fitted(fitted_once, tmp_path):
+    """A model folder that a test may change."""
+    return shutil.copytree(fitted_once, tmp_path / "fitted")

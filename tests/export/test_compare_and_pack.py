@@ -1,7 +1,5 @@
 """The comparison on test clips, and the bundle that carries it. About 10 s."""
 
-import shutil
-
 import msgspec
 import numpy as np
 import pytest
@@ -12,23 +10,12 @@ from edge_runtime import bundle, config
 from edge_runtime.bundle import Accuracy
 from edge_runtime.cli import run_command
 from edge_runtime.errors import BundleError, ConfigError, DataError
-from export import compare, figures, pack
+from export import budgets, compare, figures, pack
 from tests.export.conftest import MACHINES, MODEL, TEST, TRAIN
 
 RANDOM = np.random.default_rng(3)
 LABELS = np.arange(40) % 2 == 1
 SCORES = RANDOM.normal(size=40) + LABELS
-
-
-@pytest.fixture(scope="module")
-def compared(fitted_once, clips) -> compare.Comparison:
-    return compare.compare(fitted_once, clips)
-
-
-@pytest.fixture
-def fitted(fitted_once, tmp_path):
-    """A model folder that a test may change."""
-    return shutil.copytree(fitted_once, tmp_path / "fitted")
 
 
 def test_the_figures_are_those_of_the_metrics():
@@ -165,7 +152,8 @@ def test_the_pack_command_refuses_in_one_line(quantized, fitted, tmp_path, capsy
 def test_what_is_over_its_budget_is_said():
     good = Accuracy(auc=0.9, pauc=0.8, auc_fp32=0.904, pauc_fp32=0.8, spearman=0.981)
     bad = Accuracy(auc=0.9, pauc=0.8, auc_fp32=0.906, pauc_fp32=0.8, spearman=0.979)
-    within = msgspec.structs.replace(MODEL, parameters=pack.PARAMETERS, macs=int(pack.FLOPS / 2))
-    over = msgspec.structs.replace(MODEL, parameters=pack.PARAMETERS + 1, macs=int(pack.FLOPS / 2) + 1)
-    assert list(pack.over_budget(within, {"fan": good})) == []
-    assert len(list(pack.over_budget(over, {"fan": bad}))) == 4
+    within = msgspec.structs.replace(MODEL, parameters=budgets.PARAMETERS, macs=budgets.MACS)
+    over = msgspec.structs.replace(MODEL, parameters=budgets.PARAMETERS + 1, macs=budgets.MACS + 1)
+    assert list(budgets.over(within, {"fan": good})) == []
+    assert len(list(budgets.over(over, {"fan": bad}))) == 4
+    assert list(budgets.over(msgspec.structs.replace(over, system="tranself"), {})) == []  # as large as its paper says

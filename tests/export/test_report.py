@@ -1,286 +1,263 @@
-"""The report: one page that holds every figure, loads nothing, and hides no bad news."""
+"""The latency and accuracy report: what it writes, what it says, and when it fails."""
 
 import re
+import shutil
+import subprocess
+import sys
+from html import unescape
 
-import numpy as np
+import msgspec
 import pytest
 
-from calib.bootstrap import Interval
-from edge_runtime.__main__ import main as listen
+from edge_runtime import bundle, config
+from edge_runtime.bundle import Accuracy
 from edge_runtime.cli import run_command
-from export.page import spectrogram, words
-from export.page.runs import read_events
-from export.report import Facts, Listening, Method, Page, Row, main, outcome, write_report
-from tests.conftest import hum, write_wav
+from export import budgets, compare, networks, pack, report
+from export.latency import baseline, page, table
+from export.latency.content import AFTER, Report, Stage
+from tests.conftest import ROOT
+from tests.export.conftest import MODEL
+from tests.export.test_listening_report import as_text
+from tests.export.test_report_board import JETSON, write
 
-WINDOW, HOP = 9.984, 0.992  # seconds
-PROMISE = "1 % of normal windows score higher"
-
-
-def start(machine="fan"):
-    return {
-        "event": "start",
-        "time": "2024-05-01T10:00:00+00:00",
-        "bundle": "bundle",
-        "machine": machine,
-        "threshold": 1.31,
-        "promise": PROMISE,
-        "window_s": WINDOW,
-        "hop_s": HOP,
-        "source": "fan.wav",
-    }
+FEW = ["--windows", "4", "--runs", "1", "--machines", "1", "2"]
 
 
-def recording(at=0.0, source="fan.wav"):
-    return {"event": "recording", "at_s": at, "source": source}
+def typed(*words):
+    return run_command(report.main, [str(word) for word in words])
 
 
-def window(begin, score, faults=()):
-    return {
-        "event": "window",
-        "start_s": begin,
-        "end_s": begin + WINDOW,
-        "score": score,
-        "decision": None if score is None else score > 1.31,
-        "state": "normal",
-        "level_dbfs": None if score is None else -31.2,
-        "clipped": 0.0,
-        "faults": list(faults),
-    }
+@pytest.fixture(scope="module")
+def measured(fitted_once, clips, tmp_path_factory):
+    """(folder, Report) of a bundle with a network, with accuracy, on a Jetson's sensors."""
+    root = tmp_path_factory.mktemp("report")
+    for name, text in JETSON.items():
+        write(root / "jetson", name, text)
+    pack.pack(fitted_once, root / "small.bundle")
+    words = [
+        root / "small.bundle",
+        *FEW,
+        "--data",
+        clips[0].path.parents[3],
+        "-o",
+        root / "out",
+        "--root",
+        root / "jetson",
+    ]
+    assert typed(*words) == 0
+    return root / "out", config.load_json(root / "out" / "report.json", Report)
 
 
-def switch(kind, at, score=2.0):
-    return {"event": kind, "at_s": at, "since_s": at - 5.0, "score": score}
+def slower(old, factor):
+    """The same report with all times of the stages multiplied."""
+    loads = [
+        msgspec.structs.replace(load, stages=[_times(stage, factor) for stage in load.stages]) for load in old.loads
+    ]
+    return msgspec.structs.replace(old, loads=loads)
 
 
-def end(seconds):
-    return {"event": "end", "seconds": seconds, "windows": 0, "unfit": 0, "alarms": 0, "lost_samples": 0}
+def _times(stage, factor):
+    return Stage(stage.name, *(factor * value for value in (stage.p50, stage.p95, stage.p99, stage.max)), stage.derived)
 
 
-def windows(scores, begin=0.0):
-    return [window(begin + i * HOP, score, () if score is not None else ["silence"]) for i, score in enumerate(scores)]
+def test_the_report_holds_latency_accuracy_board_and_budgets(measured):
+    folder, found = measured
+    assert sorted(file.name for file in folder.iterdir()) == ["report.html", "report.json"]
+    assert [load.machines for load in found.loads] == [1, 2]
+    assert found.process.memory_mib.value > 20.0
+    assert list(found.accuracy.mean.forms) == [
+        compare.FP32_OWN,
+        networks.FP32,
+        networks.FP16,
+        networks.CPU,
+        networks.TRT,
+    ]
+    assert (found.device.power_mode, found.board.watts["VDD_IN"]) == ("2, MAXN_SUPER", pytest.approx(6.0))
+    assert {"parameters", "real-time factor, file", "resident memory, live"} <= {one.what for one in found.budgets}
+    assert any(one.what.startswith("fan: Spearman") for one in found.budgets)
 
 
-SILENT = [start(), recording(), *windows([1.0, 1.1, None, None, 1.2, 1.0]), end(15.0)]
-FAULTY = [
-    start(),
-    recording(),
-    *windows([1.0] * 20 + [1.5, 1.9, 2.4, 2.8]),
-    switch("alarm", 32.8),
-    end(33.0),
-]
-
-
-def listening(events, **given):
-    return Listening(**{"machine": "fan", "threshold": 1.31, "promise": PROMISE, "events": events, **given})
-
-
-ROW = Row(
-    machine="fan",
-    methods=[
-        Method("no network", Interval(0.8812, 0.83, 0.93), Interval(0.7134, 0.65, 0.77)),
-        Method("network, FP32", Interval(0.9312, 0.88, 0.97), Interval(0.8121, 0.74, 0.88)),
-        Method("network, INT8", Interval(0.9298, 0.87, 0.96), Interval(0.8055, 0.73, 0.87)),
-    ],
-    train_clips=990,
-    test_normal=101,
-    test_anomaly=102,
-    gain=Interval(0.0486, 0.0121, 0.0832),
-    gain_pauc=Interval(0.0921, -0.0311, 0.2111),
-    int8_change=-0.0014,
-    spearman=0.9941,
-    listened=True,
-    seconds_to_alarm=12.8,
-    false_alarms=2,
-)
-FACTS = Facts(
-    data="simulated, seed 7",
-    machines=4,
-    model="featex",
-    parameters=5_384_000,
-    macs=798_000_000,
-    window_s=WINDOW,
-    hop_s=HOP,
-    created="2024-05-01T10:00:00+00:00",
-    commit="23aabc8",
-    versions={"torch": "2.13.0"},
-    command="make demo",
-)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a page -> its text."""
-
-    def written(page):
-        write_report(tmp_path / "report.html", page)
-        return (tmp_path / "report.html").read_text(encoding="utf-8")
-
-    return written
-
-
-def as_text(html):
-    """What a reader sees, without tags and with single spaces."""
-    visible = re.sub(r"<(style|script)\b.*?</\1>", " ", html, flags=re.S)
-    return " ".join(re.sub(r"<[^>]*>", " ", visible).split())
-
-
-def full_page():
-    sound = hum(33.0)
-    run = listening(FAULTY, fault_at_s=20.0, audio=sound, seconds_to_alarm=12.8, false_alarms=2)
-    return Page("From recordings to an alarm", FACTS, [ROW], [run, listening(SILENT)])
-
-
-def test_the_page_holds_each_figure(write):
-    text = as_text(write(full_page()))
-    for figure in ["0.93 (0.88–0.97)", "0.93 (0.87–0.96)", "0.88 (0.83–0.93)", "0.81 (0.73–0.87)", "0.71 (0.65–0.77)"]:
+def test_the_page_shows_each_figure_and_loads_nothing(measured):
+    folder, found = measured
+    html = (folder / "report.html").read_text()
+    text = unescape(as_text(html))
+    for figure in (f"{found.process.first_ms.value:.0f} ms", "MAXN_SUPER", "VDD_IN 6.00 W", "cpu-thermal 51.2 °C"):
         assert figure in text
-    for figure in ["+0.049 (+0.012 to +0.083)", "+0.092 (−0.031 to +0.211)", "AUC −0.001", "Spearman 0.994"]:
-        assert figure in text
-    for figure in [
-        "990 to train; test: 101 normal, 102 anomalous",
-        "12.8 s",
-        "2 false alarms before it",
-        "threshold 1.31",
-    ]:
-        assert figure in text
-    for fact in ["simulated, seed 7", "featex", "5.38 M", "798 M", "9.98 s, 0.99 s", "2024-05-01 10:00 UTC", "23aabc8"]:
-        assert fact in text
-    assert "torch 2.13.0" in text and "make demo" in text and PROMISE in text
-    assert "fault begins at 20 s" in text and "alarm at 32.8 s" in text
+    auc = found.accuracy.mean.forms[networks.TRT].auc
+    assert f"{100 * auc.value:.1f} % [{100 * auc.low:.1f}, {100 * auc.high:.1f}]" in text
+    for budget in found.budgets:
+        assert budget.what in text and (budget.figure or "–") in text
+    assert html.count('<rect class="stage') > 4 and "Only 4 windows were timed" in text
+    assert not re.search(r"https?:", html, flags=re.I) and "<script" not in html
+    assert "@import" not in html and "url(" not in html and "default-src 'none'" in html
 
 
-def test_what_was_not_scored_is_said(write):
-    assert "not scored: silence, 11 s to 13 s" in write(full_page())
+def test_the_table_and_the_json_on_the_terminal_say_the_same(measured, packed, tmp_path, capsys):
+    _, found = measured
+    text = table.table(found)
+    for line in ("block to decision", "real-time factor of all", "energy a window", "INT8, TensorRT", "alarms a day"):
+        assert line in text
+    assert typed(packed, *FEW, "-o", tmp_path / "a", "--json") == 0
+    told = msgspec.json.decode(capsys.readouterr().out, type=Report)
+    assert told == config.load_json(tmp_path / "a" / "report.json", Report)
 
 
-def test_the_page_loads_nothing(write):
-    html = write(full_page())
-    assert not re.search(r"https?:", html, flags=re.I)
-    loaded = re.findall(r"""(?:src|href|srcset|action)\s*=\s*["']?([^"'> ]*)""", html)
-    loaded += re.findall(r"""url\(["']?([^"')]*)""", html)
-    assert loaded and all(target.startswith(("data:", "#")) for target in loaded)
-    assert "@import" not in html and "default-src 'none'" in html
+def test_a_bundle_without_a_network_or_data_has_latency_alone(packed, tmp_path, capsys):
+    assert typed(packed, *FEW, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "accuracy: not measured here; --data DATA measures it" in said and "no network" not in said
+    found = config.load_json(tmp_path / "out" / "report.json", Report)
+    assert (found.accuracy, found.network, found.parameters) == (None, "", 0)
+    text = as_text((tmp_path / "out" / "report.html").read_text())
+    assert "no network" in text and "Not measured here: --data DATA measures it." in text
 
 
-def test_names_are_escaped_everywhere(write):
-    name = '</script><script>alert("1")</script> & <b>'
-    run = listening([start(name), recording(source=name), recording(11.0, name), end(20.0)], machine=name, promise=name)
-    html = write(Page(name, Facts(model=name), [Row(name, [Method(name, 0.5, 0.5)])], [run]))
-    assert html.count("<script") == 2 and "<b>alert" not in html  # its own script, and the data of its one figure
-    assert "alert(" in html and 'alert("' not in html
+def test_a_bundle_tells_the_accuracy_that_it_was_packed_with(measured):
+    found = msgspec.structs.replace(measured[1], accuracy=None, told={"fan": Accuracy(0.912, 0.8, 0.915, 0.81, 0.9871)})
+    assert re.search(r"fan +91\.2 +80\.0 +91\.5 +0\.9871", table.table(found))
 
 
-@pytest.mark.parametrize(
-    ("events", "said"),
-    [
-        (
-            [start(), recording(), end(4.0)],
-            "No window was judged: there were 4.0 s of sound, and a window needs 9.98 s.",
-        ),
-        ([start(), recording(), *windows([None] * 3), end(12.0)], "No window had a score"),
-        ([start()], "No window was judged"),
-        ([], "No window was judged"),
-    ],
-)
-def test_a_run_without_scores_makes_a_page_that_says_so(write, events, said):
-    assert said in as_text(write(Page("x", listening=[listening(events, fault_at_s=2.0, audio=hum(4.0))])))
+# --- the baseline
 
 
-def test_a_page_without_runs_says_so(write):
-    assert "No listening run is part of this report." in as_text(write(Page("x")))
+def against(new, old, tolerance=0.1):
+    return baseline.versus(new, old, ROOT / "old.json", tolerance)
 
 
-@pytest.mark.parametrize(
-    ("gain", "said"),
-    [
-        (Interval(0.05, 0.001, 0.1), "▲ better"),
-        (Interval(0.05, 0.0, 0.1), "◆ no difference shown"),
-        (Interval(0.05, -0.01, 0.11), "◆ no difference shown"),
-        (Interval(-0.05, -0.1, -0.001), "▼ worse"),
-        (0.05, "◇ no interval"),
-    ],
-)
-def test_the_network_is_called_better_only_where_the_interval_is_above_zero(write, gain, said):
-    text = as_text(write(Page("x", table=[Row("fan", ROW.methods, gain=gain)])))
-    assert [mark for mark in "▲◆▼◇" if mark in text] == [said[0]] and said in text
+def test_nothing_is_worse_than_itself(measured):
+    found = against(measured[1], measured[1], tolerance=0.0)
+    assert found.worse == [] and found.reasons == []
+    assert {line.ratio for line in found.lines if line.old} == {1.0}
 
 
-def test_the_headline_counts_where_the_network_is_not_better():
-    rows = [Row("a", [], gain=Interval(*bounds)) for bounds in [(0.1, 0.05, 0.2), (0.0, -0.1, 0.1), (-0.1, -0.2, -0.1)]]
-    said = words.headline(rows)
-    assert "on 1 of 3 machines" in said and "on 1 the 95 % interval" in said and "on 1 it is worse" in said
+def test_what_got_slower_than_the_tolerance_is_a_regression(measured):
+    new = slower(measured[1], 1.2)
+    worse = {line.name for line in against(new, measured[1]).worse}
+    assert worse == {f"{n}: {AFTER}, {p} ms" for n in ("1 machine", "2 machines") for p in ("p50", "p95")}
+    assert against(new, measured[1], tolerance=0.25).worse == []
+    faster = against(slower(measured[1], 0.5), measured[1])
+    assert faster.worse == [] and baseline.BETTER in {line.verdict for line in faster.lines}
 
 
-def test_a_missed_fault_and_a_false_alarm_are_said_plainly(write):
-    missed = listening(SILENT, fault_at_s=11.0, false_alarms=1)
-    text = as_text(write(Page("x", listening=[missed])))
-    assert "No alarm followed: it was missed. 1 false alarm before it." in text
-    assert "No alarm followed the fault; 1 false alarm before the fault." in text
+def test_a_loss_of_accuracy_is_a_regression_whatever_the_device(measured):
+    old = measured[1]
+    mean = old.accuracy.mean
+    form = mean.forms[networks.CPU]
+    auc = msgspec.to_builtins(form.auc) | {"value": form.auc.value - 0.006}
+    lost = msgspec.structs.replace(form, auc=type(form.auc)(**auc))
+    mean = msgspec.structs.replace(mean, forms=mean.forms | {networks.CPU: lost})
+    new = msgspec.structs.replace(old, accuracy=msgspec.structs.replace(old.accuracy, mean=mean))
+    other = msgspec.structs.replace(new, device=msgspec.structs.replace(new.device, cpu="another"))
+    for one in (new, other):
+        assert [line.name for line in against(one, old).worse] == [f"AUC, {networks.CPU}"]
+    elsewhere = msgspec.structs.replace(new, data="other clips")
+    assert against(elsewhere, old).worse == []
 
 
-def test_long_streams_stay_below_two_megabytes(write):
-    random = np.random.default_rng(3)
-    noise = random.normal(-50, 6, (18_750, 128)).astype(np.float32)  # ten minutes, the hardest picture to compress
-    stream = spectrogram.Spectrogram(noise, np.arange(18_750) * 0.032, np.linspace(50, 7900, 128))
-    events = [start(), recording(), *windows(random.gamma(3.0, 0.3, 595).tolist()), end(600.0)]
-    html = write(Page("x", listening=[listening(events, audio=stream) for _ in range(4)]))
-    assert len(html.encode()) < 2_000_000  # bytes
+@pytest.mark.parametrize("who", ["new", "old"])
+def test_a_throttled_run_is_not_comparable(measured, who):
+    throttled = msgspec.structs.replace(measured[1].board, throttled=["the highest clock of cpu0 fell"])
+    hot = msgspec.structs.replace(slower(measured[1], 2.0), board=throttled)
+    new, old = (hot, measured[1]) if who == "new" else (measured[1], hot)
+    found = against(new, old)
+    assert found.worse == [] and "was throttled: the highest clock of cpu0 fell" in found.reasons[0]
+    assert {line.verdict for line in found.lines if "AUC" not in line.name} == {baseline.NOT}
+    assert ("NOT comparable" in table.table(new, found)) == (who == "new")
+    said = page.findings(new, found)
+    assert ("The clock was held back" in " ".join(said)) == (who == "new")
 
 
-@pytest.fixture
-def heard(packed, tmp_path):
-    """A listening run over two files, the second another machine by its sound: options of the command."""
-    files = [write_wav(tmp_path / "a.wav", hum(6.0)), write_wav(tmp_path / "b.wav", hum(6.0, pitch=400.0))]
-    events = tmp_path / "events.jsonl"
-    code = listen(
-        ["run", str(packed), "--machine", "fan_section_00", "--on-delay", "1", "--events", str(events), "--file"]
-        + [str(file) for file in files]
-    )
-    assert code == 0
-    return {
-        "--bundle": [packed],
-        "--machine": ["fan_section_00"],
-        "--events": [events],
-        "--audio": files,
-        "--fault-at": [6.0],
-        "--out": [tmp_path / "report.html"],
-    }
+def test_another_device_is_not_comparable(measured):
+    device = msgspec.structs.replace(measured[1].device, power_mode="0, 15W")
+    found = against(slower(measured[1], 2.0), msgspec.structs.replace(measured[1], device=device))
+    assert found.worse == [] and found.reasons == ["another device: power_mode 2, MAXN_SUPER, the baseline's 0, 15W"]
 
 
-def typed(options):
-    return run_command(main, [str(word) for name, values in options.items() for word in [name, *values]])
+def test_a_regression_ends_with_exit_code_1(packed, tmp_path, capsys):
+    assert typed(packed, *FEW, "-o", tmp_path / "a") == 0
+    old = config.load_json(tmp_path / "a" / "report.json", Report)
+    for name, factor in (("fast", 0.01), ("slow", 100.0)):
+        config.save_json(tmp_path / f"{name}.json", slower(old, factor))
+    capsys.readouterr()
+    assert typed(packed, *FEW, "-o", tmp_path / "b", "--baseline", tmp_path / "fast.json") == 1
+    said = capsys.readouterr()
+    assert "worse: 1 machine: block to decision, p50 ms" in said.err and "new/old" in said.out
+    assert "Worse than the baseline" in as_text((tmp_path / "b" / "report.html").read_text())
+    words = ["--baseline", tmp_path / "slow.json", "--tolerance", "100"]
+    assert typed(packed, *FEW, "-o", tmp_path / "c", *words) == 0
 
 
-def test_a_listening_run_becomes_a_page(heard, capsys):
-    assert typed(heard) == 0
-    assert capsys.readouterr().out == f"{heard['--out'][0]}\n"
-    html = heard["--out"][0].read_text()
-    text = as_text(html)
-    seconds, false = outcome(read_events(heard["--events"][0]), 6.0)
-    assert seconds is not None and f"The alarm came {seconds:.1f} s later" in text and false == 0
-    assert "data:image/png" in html and "made for a test" in text and "fault begins at 6 s" in text
+# --- budgets and mistakes
+
+
+def test_budgets_pass_fail_or_are_not_measured():
+    speed = {one.what: one for one in budgets.of_speed(MODEL, {"file": 0.014, "live": 0.036}, 91.0, 299.0)}
+    passed = {what: one.passed for what, one in speed.items()}
+    assert passed["real-time factor, file"] is True and passed["real-time factor, live"] is False
+    assert passed["resident memory, file"] is False and passed["process start to first score, file"] is True
+    assert passed["resident memory, live"] is None and speed["resident memory, live"].note == "needs a microphone"
+    large = msgspec.structs.replace(MODEL, macs=budgets.MACS + 1)
+    factors = [one for one in budgets.of_speed(large, {"file": 0.9, "live": 0.9}, 1.0, 1.0) if "factor" in one.what]
+    assert [one.passed for one in factors] == [None, None] and factors[0].figure == "0.9000"
+    assert [one.passed for one in budgets.of_project(None)] == [None] * 4
+    mel = list(budgets.of_project(budgets.Mel(difference_db=2e-3, times_as_fast=10.0)))
+    assert [(one.passed, one.figure) for one in mel[:2]] == [(True, "10.0 times"), (False, "2.0e-03 dB")]
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"--machine": ["pump_section_00"]}, "is of machine fan_section_00, not pump_section_00"),
-        ({"--machine": ["valve"]}, "unknown machine valve"),
-        ({"--events": ["nowhere.jsonl"]}, "nowhere.jsonl: No such file"),
-        ({"--audio": ["nowhere.wav"]}, "nowhere.wav: No such file"),
-        ({"--fault-at": [-1]}, "--fault-at -1.0: wanted a second of the sound"),
-        ({"--out": ["."]}, "already exists"),
+        (["nowhere"], "nowhere: no such folder"),
+        (["BUNDLE", "--machine", "valve"], "unknown machine valve"),
+        (["BUNDLE", "--windows", "0"], "--windows 0"),
+        (["BUNDLE", "--machines", "2", "2"], "--machines 2 2"),
+        (["BUNDLE", "--tolerance", "-1"], "--tolerance -1.0"),
+        (["BUNDLE", "--baseline", "nothing.json"], "nothing.json: No such file"),
+        (["BUNDLE", "--data", "nowhere"], "nowhere"),
+        (["BUNDLE", "--run", "nowhere"], "--run is for accuracy"),
+        (["BUNDLE", "--backend", "tensorrt"], "give --engine FILE"),
+        (["BUNDLE", "--engine", "no.engine"], "no.engine: no such engine"),
+        (["BUNDLE", "--backend", "tensorrt", "--engine", "no.engine"], "has no network"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(heard, capsys, wrong, said):
-    capsys.readouterr()
-    assert typed(heard | wrong) == 2
+def test_a_mistake_is_one_line_and_leaves_nothing(packed, tmp_path, capsys, wrong, said):
+    words = [word.replace("BUNDLE", str(packed)) for word in wrong]
+    assert typed(*words, *FEW[2:4], "-o", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
-    assert not heard["--out"][0].exists()
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out-*"))
 
 
-def test_sound_of_another_length_is_remarked_upon(heard, capsys):
-    assert typed(heard | {"--audio": heard["--audio"][:1]}) == 0
-    assert "the sound ends at 6.0 s, the run at 12.0 s: is it the same?" in capsys.readouterr().err
+def test_a_baseline_of_another_format_is_refused(packed, measured, tmp_path, capsys):
+    told = msgspec.to_builtins(measured[1]) | {"format": 7}
+    config.save_json(tmp_path / "old.json", told)
+    assert typed(packed, "--baseline", tmp_path / "old.json", "-o", tmp_path / "out") == 2
+    assert "format 7 of a report, wanted 1" in capsys.readouterr().err
+
+
+def test_a_device_needs_neither_torch_nor_onnx_for_it():
+    heavy = {"torch", "onnx", "sklearn", "jinja2", "matplotlib"}
+    code = f"import sys, export.report; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("width", [500, 1200])
+def test_a_browser_shows_the_page_no_wider_than_the_screen(measured, tmp_path, width):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("needs a browser: apt install chromium")
+    probe = "<script>const r = document.documentElement; document.title = r.scrollWidth - r.clientWidth;</script>"
+    html = (measured[0] / "report.html").read_text().replace("style-src", "script-src 'unsafe-inline'; style-src", 1)
+    (tmp_path / "report.html").write_text(html + probe)
+    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    options += " --disable-component-update --disable-sync --enable-logging=stderr --dump-dom"
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [browser, *options.split(), f"--window-size={width},900", profile, (tmp_path / "report.html").as_uri()]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "CONSOLE" not in ran.stderr, ran.stderr
+    assert re.findall(r"<title>(.*?)</title>", ran.stdout)[0] == "0"
+
+
+def test_the_bundle_is_not_changed_by_it(measured):
+    assert bundle.open_bundle(measured[0].parent / "small.bundle").machines == ["fan", "pump"]

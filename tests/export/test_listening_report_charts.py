@@ -11,11 +11,11 @@ from PIL import Image
 
 from edge_runtime.errors import DataError
 from edge_runtime.features import LogMel
+from export.listening_report import outcome
 from export.page import charts, spectrogram, words
 from export.page.runs import parse, read_events
-from export.report import outcome
 from tests.conftest import hum
-from tests.export.test_report import FAULTY, SILENT, end, listening, recording, start, switch, window, windows
+from tests.export.test_listening_report import FAULTY, SILENT, end, listening, recording, start, switch, window, windows
 
 
 def test_a_window_without_a_score_breaks_the_line_and_is_hatched():

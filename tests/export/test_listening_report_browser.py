@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from export.report import write_report
-from tests.export.test_report import full_page
+from export.listening_report import write_report
+from tests.export.test_listening_report import full_page
 
 PROBE = """<script>
 const figure = document.querySelector("figure"), plot = figure.querySelector(".plot");
