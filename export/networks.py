@@ -81,10 +81,10 @@ def _in_onnxruntime(form: str, file: Path, model: Model) -> Opened:
 
         heard = Pooled(model, OnnxRuntime(file, without=DISABLED))
     if form == FP16:
-        from export import half  # late: needs onnx
+        from export import rounded  # late: needs onnx
 
         with TemporaryDirectory() as folder:
-            half.simulate(file, Path(folder) / file.name)
+            rounded.write(file, Path(folder) / file.name)
             heard = open_backend(Path(folder) / file.name, model)
     return Opened(heard, "onnxruntime", size, timed)
 
