@@ -172,10 +172,17 @@ def test_a_process_that_dies_in_another_way_is_told_with_its_last_words(order, o
     assert left(out) == []
 
 
+def interruptible() -> None:
+    """What a shell starts in the background ignores SIGINT, and so do these tests and their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_build_ends_with_the_process_that_asked_for_it(endless, order, out, number):
     command = ["--onnx", order.onnx, "-e", order.engine, "--compute-capability", "8.6", "--provider", "tensorrt-rtx"]
-    parent = subprocess.Popen([sys.executable, ROOT / "export/build_engine.py", *command], stderr=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, ROOT / "export/build_engine.py", *command], stderr=subprocess.PIPE, preexec_fn=interruptible
+    )
     building = grandchild(parent.pid)
     while not endless.exists():
         time.sleep(0.01)

@@ -63,7 +63,7 @@ def two(recordings, tmp_path_factory) -> Done:
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     command = [*TORCHRUN, "tests/train/processes.py", str(folder / "plan.json")]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
     return Done(folder, done.returncode, done.stdout, done.stderr)
 
 

@@ -162,8 +162,8 @@ def test_two_processes_that_are_killed_in_mid_epoch_go_on_as_if_nothing_had_happ
     kill_all(process)
     found = progress(part)
     assert found["step"] > 0 or found["epoch"] > 0
-    said = several(part, recordings, "--resume").communicate(timeout=120)
+    said = several(part, recordings, "--resume").communicate(timeout=600)
     assert run_folder.finished(part), said[1]
     whole = tmp_path / "whole"
-    several(whole, recordings).communicate(timeout=120)
+    several(whole, recordings).communicate(timeout=600)
     assert losses(part) == losses(whole) and same(part, whole)
