@@ -13,6 +13,7 @@ Exit codes: 0 done, 1 the engine decides otherwise than the bundle (it is not ke
 
 import argparse
 import importlib.util
+import re
 import signal
 import sys
 from collections import Counter
@@ -27,14 +28,14 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from edge_runtime.backends.trt import TensorRT
-from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.bundle import MANIFEST, Bundle, open_bundle
 from edge_runtime.cli import parser, run_command, say
 from edge_runtime.engine import child, environment, ready, replay
 from edge_runtime.engine.build import MIB, Order
 from edge_runtime.engine.child import Limits
 from edge_runtime.engine.environment import Here
 from edge_runtime.engine.replay import DecisionError
-from edge_runtime.engine.sidecar import Made
+from edge_runtime.engine.sidecar import Made, side_file
 from edge_runtime.errors import BackendError, ConfigError, first_line
 
 FORMS = {"int8": "trt", "fp16": "fp16", "fp32": "fp32"}  # precision -> what export/lint.py calls it
@@ -190,10 +191,25 @@ def _checked(options: argparse.Namespace) -> Bundle | None:
         raise ConfigError(f"--onnx {options.onnx}: no such file")
     if options.onnx is not None and options.precision == "best":
         raise ConfigError("--precision best: an ONNX file has one precision; give a bundle")
+    for capability in options.compute_capability:
+        if not re.fullmatch(r"\d+\.\d", capability):
+            raise ConfigError(f"--compute-capability {capability}: wanted numbers such as 8.6")
+    _own_place(options)
     for name in ("batch", "workspace", "time_limit", "memory_limit"):
         if (value := getattr(options, name)) is not None and value <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: wanted 1 or more")
     return open_bundle(options.bundle) if options.bundle else None
+
+
+def _own_place(options: argparse.Namespace) -> None:
+    """An engine replaces an engine, and nothing else."""
+    engine: Path | None = options.engine
+    if engine is None:
+        return
+    if engine.is_dir() or (engine.exists() and not side_file(engine).exists()):
+        raise ConfigError(f"--engine {engine}: exists and is no engine of this command; give another path")
+    if (engine.parent / MANIFEST).exists():
+        raise ConfigError(f"--engine {engine}: a bundle never changes once packed; give a path outside of it")
 
 
 def _aimed(options: argparse.Namespace, provider: str, here: Here) -> None:

@@ -262,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--json", action="store_true", help="print the same JSON instead of the table")
     options = arguments.parse_args(argv)
     out = new_path(options.out) if options.out else None
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if (options.model / bundle.MANIFEST).exists():
         bundle.open_bundle(options.model)
     bundle.load_model(options.model)

@@ -136,10 +136,10 @@ def unclustered(scoring: Scoring) -> Scoring:
 
 
 def _spearman(ours: Doubles, theirs: Doubles) -> float | None:
-    """Rank correlation; None of too few clips, and where all scores are equal."""
-    if len(ours) < FEWEST_CLIPS or np.ptp(ours) == 0.0 or np.ptp(theirs) == 0.0:
+    """Rank correlation with FP32's; None of too few clips, and where all scores of FP32 are equal."""
+    if len(ours) < FEWEST_CLIPS or np.ptp(theirs) == 0.0:
         return None
-    return float(spearmanr(ours, theirs).statistic)
+    return 0.0 if np.ptp(ours) == 0.0 else float(spearmanr(ours, theirs).statistic)
 
 
 def too_few(found: Figures) -> Sequence[str]:

@@ -90,7 +90,7 @@ def _loss(array: NDArray[np.float32]) -> str:
         return f"values up to {most:.1e}"
     moved = array - array.astype(np.float16).astype(np.float32)
     lost = float(np.linalg.norm(moved)) / max(float(np.linalg.norm(array)), 1e-30)
-    return f"rounding loses {lost:.1e} of it" if lost > ROUNDING else ""
+    return f"rounding to half loses {lost:.1%} of it" if lost > ROUNDING else ""
 
 
 def write(model: ModelProto, in_float: Collection[str], out: Path) -> None:

@@ -75,15 +75,20 @@ def faults(file: Path, form: Form) -> list[str]:
     for node in model.graph.node:
         node.name = node.name or node.output[0]
     graph = Graph(model.graph)
+    graph.constants |= {node.output[0]: node.attribute[0].t for node in graph.nodes if _holds_tensor(node)}
     gated = graph.gates() | graph.choosers()
     found = [] if form == "cpu" else _strange(model)
     for node in graph.nodes:
         found += _pair(node, graph, form)
         if node.op_type in WEIGHTED:
-            found += _weights(node, graph, node.name in gated)
+            found += _weights(node, graph, node.name in gated, form)
         if form != "cpu":
             found += _places(node, graph)
     return found + _precision(model, form)
+
+
+def _holds_tensor(node: NodeProto) -> bool:
+    return node.op_type == "Constant" and [attribute.name for attribute in node.attribute] == ["value"]
 
 
 def _strange(model: ModelProto) -> list[str]:
@@ -107,6 +112,8 @@ def _pair(node: NodeProto, graph: Graph, form: Form) -> list[str]:
     zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
     if len(node.input) > 2 and zero is None:
         return [f"{node.name}: its zero-point {node.input[2]} is no constant"]
+    if zero is None and node.op_type == "QuantizeLinear" and form != "cpu":
+        return [f"{node.name}: no zero-point, which makes it uint8, wanted int8"]
     values = np.int8(0) if zero is None else numpy_helper.to_array(zero)
     if form == "cpu":
         wrong = values.dtype != np.uint8 and values.any()
@@ -120,7 +127,7 @@ def _pair(node: NodeProto, graph: Graph, form: Form) -> list[str]:
     return [f"{node.name}: non-zero zero-point {values.ravel()[np.flatnonzero(values)[0]]}, wanted 0"] if wrong else []
 
 
-def _weights(node: NodeProto, graph: Graph, gated: bool) -> list[str]:
+def _weights(node: NodeProto, graph: Graph, gated: bool, form: Form) -> list[str]:
     """Each output channel has its own scale; activations and weights are quantized both or neither.
 
     No gate is, nor what a TopK chooses by.
@@ -128,6 +135,8 @@ def _weights(node: NodeProto, graph: Graph, gated: bool) -> list[str]:
     weights, activations = (_dequantizer(name, graph) for name in (node.input[1], node.input[0]))
     if weights is None or weights.input[0] not in graph.constants:  # a product of two activations has no weights
         return []
+    if form != "cpu" and len(node.input) > 2 and _dequantizer(node.input[2], graph):
+        return [f"{node.name}: its bias is quantized; biases stay in float"]
     if gated:
         return [f"{node.name}: a gate, or what a TopK chooses by, is quantized"]
     found = [] if activations is not None else [f"{node.name}: weights are quantized, {node.input[0]} is not"]

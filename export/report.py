@@ -190,6 +190,8 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} {getattr(options, name)}: give a whole number of 1 or more")
     if min(options.machines) < 1 or len(set(options.machines)) < len(options.machines):
         raise ConfigError(f"--machines {' '.join(map(str, options.machines))}: give different numbers of 1 or more")
+    if options.engine and options.backend != "tensorrt" and not options.data:
+        raise ConfigError(f"--engine {options.engine}: nothing here runs it; give --backend tensorrt, or --data")
     if not (math.isfinite(options.tolerance) and options.tolerance >= 0.0):
         raise ConfigError(f"--tolerance {options.tolerance}: give a ratio of 0 or more, such as 0.1")
     if importlib.util.find_spec("jinja2") is None:

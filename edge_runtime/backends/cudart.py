@@ -22,6 +22,10 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compute_capability: str  # "8.7"
 
 
+class CudaError(BackendError):
+    """A call of CUDA failed, which need not be the engine's fault."""
+
+
 class Graph(Protocol):
     """What was captured of a stream."""
 
@@ -127,7 +131,7 @@ def checked(library: Any, name: str, *arguments: Any) -> Any:
     if int(status) != 0:
         words = library.cudaGetErrorString(status)[1]
         words = words.decode() if isinstance(words, bytes) else str(words)
-        raise BackendError(f"CUDA: {name}: {status.name}: {words}")
+        raise CudaError(f"CUDA: {name}: {status.name}: {words}")
     return found[0] if found else None
 
 
@@ -155,6 +159,6 @@ def _library() -> Any:
         from cuda.bindings import runtime
     except ImportError as error:
         raise BackendError(
-            f"cuda-bindings cannot be imported ({first_line(error)}); pip install cuda-bindings"
+            f"cuda-bindings cannot be imported ({first_line(error)}); pip install 'cuda-bindings<13'"
         ) from None
     return runtime

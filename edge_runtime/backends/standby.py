@@ -115,7 +115,7 @@ class Standby:
     def _find(self, pause_s: float, failed: Backend | None) -> None:
         """The thread: try until there is an engine, or until enough has failed."""
         if failed is not None:
-            with suppress(AuscultError, OSError):
+            with suppress(Exception):  # whatever it is, the next is tried
                 self._engines.discard(failed)
         while not self._stop.wait(pause_s):
             try:

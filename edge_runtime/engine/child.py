@@ -77,7 +77,7 @@ def _run(order: Order, result: Path, limits: Limits, stop: threading.Event | Non
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=None if order.verbose else said,
+            stdout=sys.stderr if order.verbose else said,
             stderr=None if order.verbose else said,
             env={**os.environ, "PYTHONPATH": path},
         )

@@ -1,5 +1,6 @@
 """From a bundle to an engine that listens: the best one in the cache that fits, or a new one."""
 
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -9,8 +10,10 @@ import msgspec
 
 from edge_runtime import bundle as bundles
 from edge_runtime.backends import Backend
+from edge_runtime.backends.cudart import CudaError
 from edge_runtime.backends.trt import TensorRT
 from edge_runtime.bundle import Bundle
+from edge_runtime.cli import say
 from edge_runtime.engine import cache, child, environment, replay, sidecar
 from edge_runtime.engine.build import Order
 from edge_runtime.engine.child import Limits
@@ -56,13 +59,15 @@ def order(
 
 def installed(folder: Path, here: Here) -> tuple[Path, Made]:
     """The engine in the cache that is to run: of those that fit this GPU and TensorRT the fastest."""
+    if here.gpu is None:
+        raise BackendError(f"{folder}: no GPU that an engine could run on: {here.no_gpu}")
     fitting = []
     for onnx in map(bundles.sha256, networks(folder).values()):
         for engine in cache.engines(onnx):
             with suppress(BackendError):
                 fitting.append((engine, fits(engine, onnx, here)))
     if not fitting:
-        raise BackendError(f"{folder}: no engine for it here; python export/build_engine.py {folder}")
+        raise BackendError(f"{folder}: no engine for it here; python export/build_engine.py {shlex.quote(str(folder))}")
     return min(fitting, key=lambda one: (one[1].milliseconds or float("inf"), str(one[0])))
 
 
@@ -88,13 +93,17 @@ class Engines:
     def open(self, stop: threading.Event) -> Backend:
         """The one that is there; where there is none, or it does not decide as the bundle does, a new one."""
         here = environment.look()
-        with suppress(BackendError):
+        try:
             engine, made = installed(self._bundle.folder, here)
-            try:
-                return self._proved(engine, made)[0]
-            except BackendError:
-                discard(engine)
-        return self._new(here, stop)
+        except BackendError:
+            return self._new(here, stop)
+        try:
+            return self._proved(engine, made)[0]
+        except CudaError:  # no memory just now, say: the engine may be as good as it was
+            raise
+        except BackendError:
+            discard(engine)
+            return self._new(here, stop)
 
     def discard(self, backend: Backend) -> None:
         """It failed while listening: the file is not trusted again."""
@@ -116,11 +125,18 @@ class Engines:
         try:
             with self._builder(wanted, self._limits, stop) as (engine, made):
                 backend, words = self._proved(engine, made)
-                child.install(engine, msgspec.structs.replace(made, replayed=words), Path(wanted.engine))
+                self._keep(engine, msgspec.structs.replace(made, replayed=words), Path(wanted.engine))
         except DecisionError:
             del self._networks[precision]
             raise
         return backend
+
+    def _keep(self, engine: Path, made: Made, place: Path) -> None:
+        """For the next start; an engine that cannot be kept listens all the same."""
+        try:
+            child.install(engine, made, place)
+        except OSError as error:
+            say(f"{place}: the engine is not kept: {error.strerror}")
 
     def _proved(self, engine: Path, made: Made) -> tuple[Backend, str]:
         """Opened, and how it decided the golden clip."""

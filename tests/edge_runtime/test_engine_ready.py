@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import bundle as bundles
+from edge_runtime.backends.cudart import CudaError
 from edge_runtime.bundle import open_bundle
 from edge_runtime.engine import cache, environment, ready, sidecar
 from edge_runtime.engine.replay import DecisionError
@@ -112,6 +113,17 @@ def test_an_engine_that_decides_otherwise_is_removed_and_the_next_precision_is_b
     orin.fault = lambda array: array
     assert found.open(threading.Event()).made.precision == "fp32"
     assert [order.precision for order in builder.orders] == ["int8", "fp32"]
+
+
+def test_an_engine_stays_where_the_gpu_failed_and_not_it(installed, orin, folder):
+    def fault(_array):
+        raise CudaError("CUDA: cudaMalloc: out of memory")
+
+    orin.fault = fault
+    found, builder = engines(folder)
+    with pytest.raises(CudaError, match="out of memory"):
+        found.open(threading.Event())
+    assert installed.exists() and builder.orders == []
 
 
 def pack_with_threshold(model_folder, out, ratio):

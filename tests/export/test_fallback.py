@@ -117,3 +117,8 @@ def test_outputs_that_are_no_numbers_fail(judge, many, truth):
     broken[-1] = np.nan
     found = judge.figures(collected(many, broken), judge.fit(collected(many, truth)))
     assert "outputs are not finite" in found.failures
+
+
+def test_a_form_whose_scores_are_all_equal_fails(judge, many, truth):
+    found = judge.figures(collected(many, np.ones_like(truth)), judge.fit(collected(many, np.ones_like(truth))))
+    assert any("mean over machines: Spearman 0.0000" in failure for failure in found.failures), found.failures

@@ -56,6 +56,11 @@ QDQ = """g (float[1,2,8] x) => (float[1,2,8] y)
     c = Conv(b, v)  d = QuantizeLinear(c, s, z)  e = DequantizeLinear(d, s, z)  y = Relu(e) }"""
 BIAS = """g (float[1,2] x) => (float[1,2] y) <float s = {0.1}, int32[2] q = {1, 2}> {
     b = DequantizeLinear(q, s)  y = Add(x, b) }"""
+INT8_BIAS = """g (float[1,2,8] x) => (float[1,2,8] y)
+    <float s = {0.1}, int8 z = {0}, int8[2,2,1] w = {1, 2, 3, 4}, float[2] t = {0.1, 0.1}, int8[2] b = {1, 2}> {
+    a = QuantizeLinear(x, s, z)  c = DequantizeLinear(a, s, z)  v = DequantizeLinear<axis = 0>(w, t)
+    d = DequantizeLinear(b, s)  y = Conv(c, v, d) }"""
+UINT8 = "g (float[1,8] x) => (float[1,8] y) <float s = {0.1}> { a = QuantizeLinear(x, s)  y = DequantizeLinear(a, s) }"
 DFT = """g (float[1,8,1] x) => (float[1,8,2] y) <int64 a = {1}, int64 n = {8}> { y = DFT(x, n, a) }"""
 STRANGE = "g (float[1,8] x) => (float[1,8] y) { y = Identity(x) }"
 
@@ -65,6 +70,8 @@ STRANGE = "g (float[1,8] x) => (float[1,8] y) { y = Identity(x) }"
     [
         (QDQ, 20, "and its activation"),
         (BIAS, 20, "INT32 bias with DequantizeLinear"),
+        (INT8_BIAS, 20, "its bias is quantized; biases stay in float"),
+        (UINT8, 20, "no zero-point, which makes it uint8"),
         (DFT, 20, "a DFT node: TensorRT's parser has none"),
         (STRANGE, 21, "opset 21, wanted 20 at most"),
         (
@@ -84,6 +91,15 @@ def test_half_precision_and_float_files_hold_no_integers(all_int8):
         assert "QuantizeLinear in a file without integers" in faults(all_int8 / bundle.TRT, form)
     assert "half precision in a file of form fp32" in faults(all_int8 / bundle.FP16, "fp32")
     assert faults(all_int8 / bundle.FP16, "fp16") == faults(all_int8 / bundle.FP32, "fp32") == []
+
+
+def test_scales_and_zero_points_may_stand_in_constant_nodes(tmp_path):
+    text = """g (float[1,8] x) => (float[1,8] y) {
+        s = Constant<value = float {0.1}>()  z = Constant<value = int8 {0}>()
+        a = QuantizeLinear(x, s, z)  y = DequantizeLinear(a, s, z) }"""
+    assert faults(parsed(text, tmp_path / "right.onnx"), "trt") == []
+    wrong = text.replace("int8 {0}", "int8 {3}")
+    assert any("non-zero zero-point 3" in fault for fault in faults(parsed(wrong, tmp_path / "wrong.onnx"), "trt"))
 
 
 @pytest.mark.parametrize("kept", [0, 1000, -1])

@@ -170,13 +170,24 @@ def test_tensorrt_without_a_gpu_says_that_it_needs_one(folder, out, type_in, mon
         (["BUNDLE", "--batch", "0"], "--batch 0: wanted 1 or more"),
         (["BUNDLE", "--workspace", "0"], "--workspace 0: wanted 1 or more"),
         (["BUNDLE", "--time-limit", "-1"], "--time-limit -1.0: wanted 1 or more"),
+        (["BUNDLE", "--compute-capability", "86"], "--compute-capability 86: wanted numbers such as 8.6"),
+        (["BUNDLE", "-e", "INSIDE"], "a bundle never changes once packed; give a path outside of it"),
         (["BUNDLE", "-p", "fp16"], "--precision fp16: no model.fp16.onnx in"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(folder, type_in, words, told):
-    code, _, err = type_in(*[folder if word == "BUNDLE" else word for word in words])
+    code, _, err = type_in(*[{"BUNDLE": folder, "INSIDE": folder / "a.engine"}.get(word, word) for word in words])
     assert code == 2
     assert told in err and err.count("\n") == 1
+
+
+def test_an_engine_replaces_nothing_but_an_engine(tmp_path, type_in):
+    onnx.save(quantized_conv(), tmp_path / "a.onnx")
+    before = (tmp_path / "a.onnx").read_bytes()
+    for place in (tmp_path / "a.onnx", tmp_path):
+        code, _, err = type_in("--onnx", tmp_path / "a.onnx", "--compute-capability", "8.6", "-e", place)
+        assert code == 2 and f"--engine {place}: exists and is no engine of this command" in err
+    assert (tmp_path / "a.onnx").read_bytes() == before
 
 
 def test_a_precision_that_the_file_does_not_have_is_refused(tmp_path, type_in):
