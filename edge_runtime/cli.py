@@ -1,7 +1,7 @@
 """What every command of this project has in common.
 
 Exit codes: 0 done, 1 a check failed, 2 the user's mistake (one line on stderr, no traceback), 130 interrupted,
-141 nobody reads stdout any more.
+141 nobody reads stdout any more, 143 terminated. However it ends, temporary files go with it (but for SIGKILL).
 Results go to stdout, progress to stderr.
 """
 
@@ -10,7 +10,9 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import AuscultError, ConfigError
@@ -23,7 +25,8 @@ Main = Callable[[Sequence[str] | None], int]
 def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
     """Run a command's `main(argv) -> exit code`; the user's mistakes become one line and exit code 2."""
     try:
-        return main(argv)
+        with _terminated():
+            return main(argv)
     except AuscultError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -37,6 +40,23 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM ends a command in order, as SIGINT does; who listens has its own way (`service.stop_signals`)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parser(docstring: str | None, prog: str | None = None) -> argparse.ArgumentParser:

@@ -14,11 +14,10 @@ Exit codes: 0 done, 1 the engine decides otherwise than the bundle (it is not ke
 import argparse
 import importlib.util
 import re
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -249,20 +248,6 @@ def _words(one: Candidate) -> str:
     )
 
 
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM ends the command in order, so that nothing is left behind."""
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _parser() -> argparse.ArgumentParser:
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -294,8 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lint(onnx, precision)
     orders = [_order(options, precision, onnx, provider, here) for precision, onnx in files.items()]
     try:
-        with _terminated():
-            found = build(orders, Limits(options.time_limit, options.memory_limit), here, bundle)
+        found = build(orders, Limits(options.time_limit, options.memory_limit), here, bundle)
     except DecisionError as error:
         say(f"error: {error}")
         return 1

@@ -1,6 +1,9 @@
 """INT8 in two forms and half precision: each as its runtime wants it, and the ranks of FP32. About 15 s."""
 
 import shutil
+import subprocess
+import sys
+import time
 import weakref
 
 import msgspec
@@ -23,7 +26,7 @@ from export.forms import Wanted
 from export.gate import Limits
 from export.lint import faults
 from export.quantization import Quantization
-from tests.conftest import write_wav
+from tests.conftest import ROOT, write_wav
 from tests.export.conftest import MACHINES, MODEL, machine_sound
 
 
@@ -217,3 +220,13 @@ def labelled(clips, tmp_path_factory):
 def error_of(*words: object) -> None:
     """The command ends with exit code 2."""
     assert run_command(quantize.main, [str(word) for word in words]) == 2
+
+
+def test_a_quantization_that_is_terminated_leaves_nothing_behind(exported, clips, tmp_path):
+    folder, root = shutil.copytree(exported, tmp_path / "model"), clips[0].path.parents[3]
+    before = sorted(folder.iterdir())
+    process = subprocess.Popen([sys.executable, ROOT / "export/quantize.py", folder, "--data", root])
+    while process.poll() is None and not any(folder.glob(".quantize-*")):
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=60) == 143 and sorted(folder.iterdir()) == before
