@@ -38,7 +38,7 @@ import msgspec
 from calib.checkout import commit
 from calib.clips import index
 from edge_runtime import __version__, bundle, config
-from edge_runtime.backends import open_backend
+from edge_runtime.backends import BACKENDS, open_backend
 from edge_runtime.bundle import Bundle
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.engine import sidecar
@@ -51,7 +51,6 @@ from export.latency import baseline, board, page, pipeline, process, table
 from export.latency.content import FORMAT, Board, Load, Process, Report
 
 MACHINES, WINDOWS, MICROPHONE_HZ = (1, 2, 4, 8), 1000, 48_000
-BACKENDS = ("onnxruntime", "tensorrt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ The child is the first that the kernel ends when memory runs out, it gives way t
 parent. What it writes lies in a temporary folder beside the place where the engine is wanted, and goes with it.
 """
 
+import glob
 import os
 import shutil
 import signal
@@ -57,7 +58,7 @@ def built(order: Order, limits: Limits, stop: threading.Event | None = None) -> 
 
 def _clear(wanted: Path) -> None:
     """Remove the folders of those who were killed before they could."""
-    for folder in wanted.parent.glob(f".{wanted.name}-*-*"):
+    for folder in wanted.parent.glob(f".{glob.escape(wanted.name)}-*-*"):
         process = folder.name.removeprefix(f".{wanted.name}-").partition("-")[0]
         if process.isdigit() and not Path("/proc", process).exists():
             shutil.rmtree(folder, ignore_errors=True)
