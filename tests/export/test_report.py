@@ -216,7 +216,10 @@ def test_budgets_pass_fail_or_are_not_measured():
         (["BUNDLE", "--data", "nowhere"], "nowhere"),
         (["BUNDLE", "--run", "nowhere"], "--run is for accuracy"),
         (["BUNDLE", "--backend", "tensorrt"], "give --engine FILE"),
-        (["BUNDLE", "--engine", "no.engine"], "no.engine: no such engine"),
+        (
+            ["BUNDLE", "--engine", "no.engine"],
+            "--engine no.engine: nothing here runs it; give --backend tensorrt, or --data",
+        ),
         (["BUNDLE", "--backend", "tensorrt", "--engine", "no.engine"], "has no network"),
     ],
 )
