@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from edge_runtime import BACKENDS
 from edge_runtime.cli import parser, run_command
 
 
@@ -47,9 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     devices = names.add_parser("devices", help="list microphones", allow_abbrev=False)
     devices.add_argument("--json", action="store_true", help="one JSON array")
     return whole
-
-
-BACKENDS = ("onnxruntime", "tensorrt")  # of edge_runtime.backends, which --help need not import
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ import hashlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -33,6 +33,8 @@ FORMAT = migrate.FORMAT
 MANIFEST, MODEL, GOLDEN, MACHINES = "manifest.json", "model.json", "golden.npz", "machines"
 FP32, FP16, CPU, TRT = "model.onnx", "model.fp16.onnx", "model.cpu.onnx", "model.trt.onnx"
 QUANTIZATION = "quantization.json"
+Form = Literal["cpu", "trt", "fp16", "fp32"]  # the last two hold no integers
+FORMS: dict[Form, str] = {"cpu": CPU, "trt": TRT, "fp16": FP16, "fp32": FP32}
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

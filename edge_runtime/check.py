@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.backends import BACKENDS, open_backend
+from edge_runtime import BACKENDS
+from edge_runtime.backends import open_backend
 from edge_runtime.bundle import CPU, Bundle, open_bundle
 from edge_runtime.cli import parser
 from edge_runtime.errors import BundleError

@@ -43,7 +43,7 @@ class Service:
         try:
             for block in until(source.blocks(), stop, None if seconds is None else round(seconds * self._rate)):
                 self.take(block)
-        except BaseException as reason:
+        except BaseException as reason:  # an interrupt too: "end" says why, whatever it was
             error = str(reason) if isinstance(reason, AuscultError) else type(reason).__name__
             raise
         finally:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,7 +27,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from edge_runtime.backends.trt import TensorRT
-from edge_runtime.bundle import MANIFEST, Bundle, open_bundle
+from edge_runtime.bundle import FORMS, MANIFEST, Bundle, open_bundle
 from edge_runtime.cli import parser, run_command, say
 from edge_runtime.engine import child, environment, ready, replay
 from edge_runtime.engine.build import MIB, Order
@@ -36,8 +36,6 @@ from edge_runtime.engine.environment import Here
 from edge_runtime.engine.replay import DecisionError
 from edge_runtime.engine.sidecar import Made, side_file
 from edge_runtime.errors import BackendError, ConfigError, first_line
-
-FORMS = {"int8": "trt", "fp16": "fp16", "fp32": "fp32"}  # precision -> what export/lint.py calls it
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -115,10 +113,10 @@ def lint(onnx: Path, precision: str) -> None:
     if importlib.util.find_spec("onnx") is None:
         say("onnx is not installed: the file is not looked through before TensorRT reads it")
         return
-    from export import lint, qdq
+    from export import lint
 
-    form = FORMS.get(precision)
-    found = lint.faults(onnx, form) if form in get_args(qdq.Form) else []  # type: ignore[arg-type]
+    form = ready.FORMS.get(precision)
+    found = lint.faults(onnx, form) if form else []
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise BackendError(
@@ -166,7 +164,7 @@ def _files(options: argparse.Namespace, bundle: Bundle | None) -> dict[str, Path
     wanted = options.precision or next(iter(there))
     if wanted not in there:
         raise ConfigError(
-            f"--precision {wanted}: no {ready.FILES[wanted]} in {bundle.folder}; it has {', '.join(there)}"
+            f"--precision {wanted}: no {FORMS[ready.FORMS[wanted]]} in {bundle.folder}; it has {', '.join(there)}"
         )
     return {wanted: there[wanted]}
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from calib.collect import Collected
 from calib.progress import bar
-from export import drift, qdq
+from edge_runtime import bundle
+from export import drift
 from export.gate import Figures
 from export.hearing import Windows
 
@@ -41,7 +42,7 @@ class Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Form:
     """A network's other form, with any of its nodes left in float."""
 
-    name: qdq.Form
+    name: bundle.Form
     nodes: list[str]  # that can be left in float one by one, in the graph's order
     write: Callable[[Collection[str], Path], None]  # nodes left in float, file: what onnxruntime listens with
 

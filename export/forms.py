@@ -17,7 +17,7 @@ from export.lint import faults
 from export.quantization import FormFound
 from export.ranges import Method
 
-FILES: dict[qdq.Form, str] = {"cpu": bundle.CPU, "trt": bundle.TRT, "fp16": bundle.FP16}
+FILES: dict[bundle.Form, str] = {form: file for form, file in bundle.FORMS.items() if form != "fp32"}
 Writer = Callable[[Collection[str], Path], None]  # nodes left in float, file
 MEASURED = 8  # windows whose tensors must fit into half precision
 
@@ -61,7 +61,7 @@ class Forms:
         """FP32 as a bundle's network of that form listens: under the CPU's references."""
         return self._found(self.fp32, self.judge.figures(self.truth, self.machines), [])
 
-    def _int8(self, form: qdq.Form, found: Mapping[Method, TensorsData], out: Path) -> FormFound:
+    def _int8(self, form: bundle.Form, found: Mapping[Method, TensorsData], out: Path) -> FormFound:
         every = qdq.plan(self.network)
         order = [node.name for node in self.network.graph.node if node.name in set(every.nodes(form))]
 

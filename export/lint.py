@@ -26,9 +26,10 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from edge_runtime import bundle
+from edge_runtime.bundle import Form
 from edge_runtime.cli import parser, run_command
 from edge_runtime.errors import ConfigError
-from export.qdq import WEIGHTED, Form, Graph
+from export.qdq import WEIGHTED, Graph
 
 OPSET = 20  # the highest that TensorRT 10.3 reads
 MISSING = {  # of the operators of opset 20 in the parser of TensorRT 10
@@ -62,7 +63,7 @@ ACTIVATIONS = {
     "Gelu",
 }
 PAIR = ("QuantizeLinear", "DequantizeLinear")
-NAMED: dict[str, Form] = {bundle.CPU: "cpu", bundle.TRT: "trt", bundle.FP16: "fp16", bundle.FP32: "fp32"}
+NAMED = {file: form for form, file in bundle.FORMS.items()}
 
 
 def faults(file: Path, form: Form) -> list[str]:

@@ -13,7 +13,6 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import onnx
@@ -22,7 +21,8 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-Form = Literal["cpu", "trt", "fp16", "fp32"]  # the last two hold no integers: export/half.py, and the network itself
+from edge_runtime.bundle import Form
+
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 POOLED = ("ReduceMean", "GlobalAveragePool")
 

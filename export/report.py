@@ -37,8 +37,8 @@ import msgspec
 
 from calib.checkout import commit
 from calib.clips import index
-from edge_runtime import __version__, bundle, config
-from edge_runtime.backends import BACKENDS, open_backend
+from edge_runtime import BACKENDS, __version__, bundle, config
+from edge_runtime.backends import open_backend
 from edge_runtime.bundle import Bundle
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.engine import sidecar

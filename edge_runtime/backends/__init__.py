@@ -6,13 +6,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime import BACKENDS
 from edge_runtime.bundle import Model
 from edge_runtime.errors import BackendError
 from edge_runtime.pooling import pool
 
 Arrays = dict[str, NDArray[np.float32]]
-
-BACKENDS = ("onnxruntime", "tensorrt")
 
 
 class Backend(Protocol):

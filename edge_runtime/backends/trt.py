@@ -61,7 +61,7 @@ class TensorRT:
         try:
             self._marks = [self._cuda.event() for _ in MARKS]
             self._open(trt, engine)
-        except BaseException:
+        except BaseException:  # an interrupt too: whoever fails to be made is never closed
             self._cuda.close()
             raise
 

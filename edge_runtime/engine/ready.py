@@ -22,14 +22,15 @@ from edge_runtime.engine.replay import DecisionError
 from edge_runtime.engine.sidecar import Made
 from edge_runtime.errors import AuscultError, BackendError, MissingError
 
-FILES = {"int8": bundles.TRT, "fp16": bundles.FP16, "fp32": bundles.FP32}  # precision -> ONNX file, the usual one first
+FORMS: dict[str, bundles.Form] = {"int8": "trt", "fp16": "fp16", "fp32": "fp32"}  # precision -> form, the usual first
 LIMITS = Limits()
 Builder = Callable[[Order, Limits, threading.Event], AbstractContextManager[tuple[Path, Made]]]
 
 
 def networks(folder: Path) -> dict[str, Path]:
     """The ONNX files of a bundle that engines are built from, by precision."""
-    found = {precision: folder / name for precision, name in FILES.items() if (folder / name).exists()}
+    files = {precision: folder / bundles.FORMS[form] for precision, form in FORMS.items()}
+    found = {precision: file for precision, file in files.items() if file.exists()}
     if not found:
         raise BackendError(f"{folder}: a detector without a network: there is nothing to build, and it needs no GPU")
     return found
@@ -143,7 +144,7 @@ class Engines:
         backend = TensorRT(engine, made.onnx)
         try:
             return backend, replay.proved(self._bundle, backend, made.batch)
-        except BaseException:
+        except BaseException:  # an interrupt too: nobody else knows of it yet
             backend.close()
             raise
 

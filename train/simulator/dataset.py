@@ -159,6 +159,6 @@ def whole_or_not_at_all(out: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.rename(new_path(out, "OUT"))
-    except BaseException:
+    except BaseException:  # an interrupt too: half a data set is none
         shutil.rmtree(partial, ignore_errors=True)
         raise
