@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from calib import thresholds
 from calib.collect import Collected, mean_per_clip
-from calib.references import Normal, covariance, fit_part
+from calib.references import Normal, centroids, covariance, fit_part
 from edge_runtime.cli import say
 from edge_runtime.errors import DataError
-from edge_runtime.features import Doubles
+from edge_runtime.features import Doubles, Floats
 from edge_runtime.scoring import (
     Fitted,
     Machine,
@@ -26,6 +26,7 @@ from edge_runtime.scoring import (
 )
 
 SMALLEST_SCALE = 1e-9  # of a back end's held-out scores: one that says the same of everything is not blown up
+SPECTRA, TARGET_SPECTRA = 16, 4  # spectra of normal sound that are kept, and how many of them are the target domain's
 Within = dict[Part, Doubles]  # back end -> covariance within other machines of the type
 
 
@@ -77,9 +78,22 @@ def fit_machine(
         scores=scores.astype(np.float32),
         normal_level=collected.mel.mean(axis=0),
         normal_spread=collected.mel.std(axis=0),
+        normal_spectra=normal_spectra(collected, seed),
     )
     _refuse_nonsense(machine)
     return machine
+
+
+def normal_spectra(collected: Collected, seed: int = 0) -> Floats:
+    """Windows of one machine -> [k <= SPECTRA, n_mels] dB: the centroids of their mean log-mels (k-means).
+
+    A machine that runs at three speeds has no one normal spectrum. The few windows of a target domain get centroids of
+    their own, which k-means would not spare them among thousands of the source.
+    """
+    mel, target = collected.mel.astype(np.float64), collected.target
+    share = TARGET_SPECTRA if target.any() and not target.all() else 0
+    groups = [(mel[~target], SPECTRA - share), (mel[target], share or SPECTRA)]
+    return np.concatenate([centroids(group, count, seed) for group, count in groups if len(group)]).astype(np.float32)
 
 
 def score_clips(collected: Collected, machine: Machine) -> Doubles:

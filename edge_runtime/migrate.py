@@ -3,6 +3,7 @@
 1   a machine had one back end, told by metric, whiten, centroids and neighbours; a model without a network was its
     only input's mean over time
 2   scoring is a back end or a fusion of several; poolings are named
+3   a machine knows several spectra of normal sound, not their mean alone
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
 
 Told = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -38,7 +39,7 @@ def manifest(told: Told) -> Told:
 
 
 def model(told: Told) -> Told:
-    """A model of format 1 or 2 -> of format 2; the system says whether there is a network."""
+    """A model of any readable format -> today's; the system says whether there is a network."""
     scoring = told.get("scoring") or {}
     if "kind" in scoring:
         return told
@@ -52,10 +53,17 @@ def model(told: Told) -> Told:
 
 def machine(settings: Told, arrays: Arrays) -> tuple[Told, Arrays]:
     """Settings and arrays of a machine of any readable format -> today's."""
-    settings = dict(settings)
-    if settings.pop("format", 1) > 1:
-        return settings, arrays
-    arrays = dict(arrays)
+    settings, arrays = dict(settings), dict(arrays)
+    written = settings.pop("format", 1)
+    if written < 2:
+        settings, arrays = _machine_of_1(settings, arrays)
+    if written < 3:
+        arrays["normal_spectra"] = arrays["normal_level"][np.newaxis]
+    return settings, arrays
+
+
+def _machine_of_1(settings: Told, arrays: Arrays) -> tuple[Told, Arrays]:
+    """-> of format 2."""
     settings["scoring"] = _scoring(settings["scoring"])
     names = {"points": "references", "radii": "radii", "mean": "mean", "whitening": "whitening"}
     fitted = {f"part0.{new}": arrays.pop(old) for new, old in names.items()}

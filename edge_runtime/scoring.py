@@ -127,6 +127,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scores: Floats  # [windows] held-out scores of normal sound that the threshold came from
     normal_level: Floats  # [n_mels] mean log-mel of normal sound, dB
     normal_spread: Floats  # [n_mels] its standard deviation between windows, dB
+    normal_spectra: Floats  # [k <= 16, n_mels] mean log-mels that windows of normal sound gather around, dB
 
 
 def parts(scoring: Scoring) -> list[Part]:

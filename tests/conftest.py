@@ -84,6 +84,7 @@ def model_folder(tmp_path: Path) -> Path:
             scores=random.random(8).astype(np.float32),
             normal_level=np.mean(sounds, axis=0),
             normal_spread=np.std(sounds, axis=0),
+            normal_spectra=np.stack(sounds),
         )
         bundle.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
     return folder

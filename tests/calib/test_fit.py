@@ -8,7 +8,7 @@ from calib import detectors, fit, thresholds
 from calib.clips import index
 from calib.collect import Collected, collect, mean_per_clip
 from calib.layouts import Clip
-from calib.machines import fit_machine, score_clips
+from calib.machines import fit_machine, normal_spectra, score_clips
 from edge_runtime.backends import Pooled
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
@@ -36,6 +36,26 @@ def recordings(tmp_path_factory):
     for number in range(12):
         write_wav(folder / "fan/normal" / f"{number:06d}.wav", hum(1.1, seed=number))
     return folder
+
+
+def test_a_machine_with_two_speeds_has_a_normal_spectrum_for_each():
+    found = collected(40)
+    found.mel[:20] += 30.0
+    spectra = normal_spectra(found)
+    assert spectra.shape == (16, 8)
+    away = np.linalg.norm(found.mel[:, np.newaxis] - spectra, axis=2).min(axis=1)
+    assert away.max() < 5.0 < np.linalg.norm(found.mel - found.mel.mean(axis=0), axis=1).min()
+    np.testing.assert_array_equal(spectra, normal_spectra(found))
+
+
+def test_few_windows_are_each_a_normal_spectrum():
+    np.testing.assert_array_equal(normal_spectra(collected(5)), collected(5).mel)
+
+
+def test_few_windows_of_the_target_domain_have_spectra_of_their_own():
+    found = collected(60)
+    found.clips[-1] = msgspec.structs.replace(clip(59), domain="target")
+    assert any(np.allclose(spectrum, found.mel[-1]) for spectrum in normal_spectra(found))
 
 
 def test_windows_of_one_recording_are_never_in_two_folds():

@@ -65,7 +65,7 @@ def edit(folder, **fields):
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json: half-written"),
         (lambda folder: (folder / "golden.npz").unlink(), "golden.npz: missing"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"x"), "model.onnx: not in the manifest"),
-        (lambda folder: edit(folder, format=3), "format 3 is newer than this program's 2; update auscult"),
+        (lambda folder: edit(folder, format=4), "format 4 is newer than this program's 3; update auscult"),
         (lambda folder: edit(folder, format=0), "format 0 is older than any that can be read; pack the model again"),
         (lambda folder: edit(folder, format="2"), "no format number"),
         (lambda folder: edit(folder, more=1), "unknown field `more`"),

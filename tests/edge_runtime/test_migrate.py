@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import migrate
-from edge_runtime.bundle import load_model, open_bundle
+from edge_runtime.bundle import load_arrays, load_machine, load_model, open_bundle, save_machine
 from edge_runtime.scoring import Nearest, Network, score
 
 LOG_MEL = {
@@ -50,7 +50,7 @@ def old(tmp_path):
         radii=np.full(5, 2.0, np.float32),
         mean=np.full(128, -50.0, np.float32),
         whitening=0.1 * np.eye(128, dtype=np.float32),
-        normal_level=np.zeros(128, np.float32),
+        normal_level=np.arange(128, dtype=np.float32),
         normal_spread=np.zeros(128, np.float32),
     )
     (tmp_path / "model.json").write_text(json.dumps(MODEL_1))
@@ -83,6 +83,31 @@ def test_a_bundle_of_format_1_opens_and_scores_as_it_did(old):
     points = machine.fitted[0].points
     embedding = points[:1] * 10.0 - 50.0 + 1.0  # at the first reference, and 0.1 away from it in every dimension
     np.testing.assert_allclose(score({"embedding": embedding}, machine), [0.1 * np.sqrt(128) / 2.0], rtol=1e-5)
+
+
+def test_a_machine_of_format_1_has_one_normal_spectrum(old):
+    machine = open_bundle(old).machine()
+    np.testing.assert_array_equal(machine.normal_spectra, machine.normal_level[np.newaxis])
+
+
+def test_a_machine_of_format_2_keeps_all_it_had_and_has_one_normal_spectrum(old):
+    machine = open_bundle(old).machine()
+    file = old / "fan.npz"
+    save_machine(file, machine)
+    arrays = load_arrays(file)
+    del arrays["normal_spectra"]
+    settings = msgspec.json.decode(arrays["settings"].tobytes()) | {"format": 2}
+    arrays["settings"] = np.frombuffer(msgspec.json.encode(settings), np.uint8)
+    np.savez(file, **arrays)
+    found = load_machine(file)
+    np.testing.assert_array_equal(found.normal_spectra, [machine.normal_level])
+    assert (found.scoring, found.threshold) == (machine.scoring, machine.threshold)
+    np.testing.assert_array_equal(found.fitted[0].points, machine.fitted[0].points)
+
+
+def test_a_machine_of_today_keeps_its_normal_spectra(model_folder):
+    machine = load_machine(model_folder / "machines" / "fan_section_00.npz")
+    assert machine.normal_spectra.shape == (6, 128) and machine.normal_spectra.dtype == np.float32
 
 
 def test_its_model_is_read_from_the_folder_too(old):
