@@ -24,7 +24,7 @@ from calib.clips import Clip, check, index, training
 from calib.collect import collect
 from calib.golden import write_golden
 from calib.machines import fit_machines
-from edge_runtime import bundle, config, features
+from edge_runtime import bundle, config, features, machine_file
 from edge_runtime.backends import open_backend
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import ConfigError, DataError
@@ -91,7 +91,7 @@ def fit_folder(
             old.unlink()
         config.save_json(folder / bundle.MODEL, model)
     for name, machine in machines.items():
-        bundle.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
+        machine_file.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
     write_golden(folder)
     return machines
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime import bundle
+from edge_runtime import bundle, machine_file
 from edge_runtime.backends import open_backend
 from edge_runtime.features import Floats, compute
 from edge_runtime.scoring import score
@@ -35,5 +35,5 @@ def write_golden(folder: Path) -> None:
     arrays: dict[str, NDArray[np.floating]] = {f"input.{name}": array for name, array in inputs.items()}
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     for file in sorted((folder / bundle.MACHINES).glob("*.npz")):
-        arrays[f"score.{file.stem}"] = score(outputs, bundle.load_machine(file))
-    bundle.save_arrays(folder / bundle.GOLDEN, {"sound": sound, **arrays})
+        arrays[f"score.{file.stem}"] = score(outputs, machine_file.load_machine(file))
+    machine_file.save_arrays(folder / bundle.GOLDEN, {"sound": sound, **arrays})

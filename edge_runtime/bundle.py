@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime import __version__, config, features, migrate
 from edge_runtime.errors import BundleError
 from edge_runtime.features import Spec
+from edge_runtime.machine_file import load_arrays, load_machine
 from edge_runtime.pooling import Pooling
-from edge_runtime.scoring import FITTED, Machine, Nearest, Scoring, parts
+from edge_runtime.scoring import Machine, Nearest, Scoring
 
 FORMAT = migrate.FORMAT
 MANIFEST, MODEL, GOLDEN, MACHINES = "manifest.json", "model.json", "golden.npz", "machines"
 FP32, FP16, CPU, TRT = "model.onnx", "model.fp16.onnx", "model.cpu.onnx", "model.trt.onnx"
 QUANTIZATION = "quantization.json"
+LISTENS = (CPU, FP32)  # the first of them that there is
 Form = Literal["cpu", "trt", "fp16", "fp32"]  # the last two hold no integers
 FORMS: dict[Form, str] = {"cpu": CPU, "trt": TRT, "fp16": FP16, "fp32": FP32}
 
@@ -86,14 +87,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str = ""  # SHA-256 of this manifest with an empty digest
 
 
-class _Words(msgspec.Struct, forbid_unknown_fields=True):
-    """What of a machine is neither array nor scoring."""
-
-    name: str
-    threshold: float
-    promise: str
-
-
 class Bundle:
     """An opened bundle: every file has been checked against the manifest."""
 
@@ -108,7 +101,13 @@ class Bundle:
     @property
     def network(self) -> Path | None:
         """The ONNX file for the CPU, which the references were fitted with; None for a bundle without a network."""
-        return network_file(self.folder)
+        return next((self.folder / name for name in LISTENS if name in self.manifest.files), None)
+
+    @property
+    def model_hash(self) -> str:
+        """Of what embeds and scores: machines that are enrolled on site are bound to it."""
+        files = [MODEL] if self.network is None else [MODEL, self.network.name]
+        return hashlib.sha256("".join(self.manifest.files[name] for name in files).encode()).hexdigest()
 
     def machine(self, name: str | None = None) -> Machine:
         """One machine's references; without a name, the only one."""
@@ -119,6 +118,18 @@ class Bundle:
             raise BundleError(f"{self.folder}: {asked}; it knows {', '.join(self.machines)}")
         return load_machine(self.folder / MACHINES / f"{name}.npz")
 
+    def unchanged(self) -> bool:
+        """Whether the folder still holds what was opened, by its manifest."""
+        try:
+            return _read_manifest(self.folder / MANIFEST).digest == self.manifest.digest
+        except BundleError:
+            return False
+
+    def check_network(self) -> None:
+        """Whether the network on disk is still the one that the references are for; a BundleError where it is not."""
+        if self.network is not None:
+            _check_file(self.folder, self.network.name, self.manifest.files[self.network.name])
+
     def golden(self) -> dict[str, NDArray[Any]]:
         """Arrays of the golden clip by name."""
         return load_arrays(self.folder / GOLDEN)
@@ -126,7 +137,7 @@ class Bundle:
 
 def network_file(folder: Path) -> Path | None:
     """What the CPU runs in a bundle, or in a model folder that is not packed yet: INT8 where there is one."""
-    return next((folder / name for name in (CPU, FP32) if (folder / name).exists()), None)
+    return next((folder / name for name in LISTENS if (folder / name).exists()), None)
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -191,54 +202,6 @@ def load_model(folder: Path) -> Model:
         return msgspec.convert(migrate.model(told), Model)
     except msgspec.ValidationError as error:
         raise BundleError(f"{file}: {error}; make it again with export/to_onnx.py") from None
-
-
-def save_machine(file: Path, machine: Machine) -> None:
-    """One machine as arrays; words and settings as JSON in an array of bytes."""
-    fields = {name: getattr(machine, name) for name in machine.__struct_fields__ if name != "fitted"}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    settings = {name: value for name, value in fields.items() if name not in arrays} | {"format": FORMAT}
-    for number, fitted in enumerate(machine.fitted):
-        arrays |= {f"part{number}.{name}": getattr(fitted, name) for name in fitted.__struct_fields__}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_arrays(file, {**arrays, "settings": np.frombuffer(msgspec.json.encode(settings), np.uint8)})
-
-
-def load_machine(file: Path) -> Machine:
-    """What `save_machine` wrote."""
-    arrays = load_arrays(file)
-    try:
-        settings = msgspec.json.decode(arrays.pop("settings").tobytes())
-        settings, arrays = migrate.machine(settings, arrays)
-        scoring: Scoring = msgspec.convert(settings.pop("scoring"), Scoring)
-        fitted = [FITTED[type(part)](**_part(arrays, number)) for number, part in enumerate(parts(scoring))]
-        rest = {name: array for name, array in arrays.items() if not name.startswith("part")}
-        fields: dict[str, Any] = {**msgspec.to_builtins(msgspec.convert(settings, _Words)), **rest}
-        return Machine(**fields, scoring=scoring, fitted=fitted)
-    except (KeyError, TypeError, msgspec.MsgspecError) as error:
-        raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None
-
-
-def _part(arrays: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
-    start = f"part{number}."
-    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-
-
-def save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """An npz file, whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-    partial.replace(file)
-
-
-def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of an npz file; nothing in it is ever executed."""
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{file}: {error}; copy the bundle again") from None
 
 
 def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None = None, commit: str = "") -> Manifest:

@@ -34,7 +34,7 @@ from calib import detectors
 from calib.clips import Clip, check, index
 from calib.collect import Collected, collect
 from calib.machines import fit_machines
-from edge_runtime import bundle, config
+from edge_runtime import bundle, config, machine_file
 from edge_runtime.backends import Backend, Several, open_backend
 from edge_runtime.bundle import Accuracy, Model
 from edge_runtime.cli import new_path, parser, run_command, say
@@ -234,7 +234,7 @@ def _beside(model: Model, folder: Path) -> dict[str, Backend]:
 
 def _machines(folder: Path) -> dict[str, Machine]:
     files = sorted((folder / bundle.MACHINES).glob("*.npz"))
-    return {file.stem: bundle.load_machine(file) for file in files}
+    return {file.stem: machine_file.load_machine(file) for file in files}
 
 
 def hashes(folder: Path) -> dict[str, str]:

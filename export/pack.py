@@ -18,7 +18,7 @@ if __package__ in (None, ""):  # run by path: the repository root, not this fold
 from calib.checkout import commit
 from calib.clips import index
 from calib.golden import write_golden
-from edge_runtime import bundle, config
+from edge_runtime import bundle, config, machine_file
 from edge_runtime.bundle import Manifest
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.errors import BundleError, ConfigError
@@ -48,7 +48,7 @@ def _contents(out: Path, manifest: Manifest) -> str:
     ]
     lines += [f"  {(out / name).stat().st_size / 1024:9.1f} KiB  {name}" for name in manifest.files]
     for name in manifest.machines:
-        machine = bundle.load_machine(out / bundle.MACHINES / f"{name}.npz")
+        machine = machine_file.load_machine(out / bundle.MACHINES / f"{name}.npz")
         lines.append(f"{name}: threshold {machine.threshold:.4g} ({machine.promise}){_measured(manifest, name)}")
     return "\n".join(lines)
 

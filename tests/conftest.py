@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_runtime import bundle, config, features
+from edge_runtime import bundle, config, features, machine_file
 from edge_runtime.features import LogMel
 from edge_runtime.pooling import Mean
 from edge_runtime.scoring import Machine, Nearest, References
@@ -86,7 +86,7 @@ def model_folder(tmp_path: Path) -> Path:
             normal_spread=np.std(sounds, axis=0),
             normal_spectra=np.stack(sounds),
         )
-        bundle.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
+        machine_file.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
     return folder
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from calib.collect import Collected, mean_per_clip
 from calib.machines import fit_machines, score_clips
-from edge_runtime.bundle import Model, load_arrays, save_arrays
+from edge_runtime.bundle import Model
 from edge_runtime.errors import AuscultError, BundleError
 from edge_runtime.features import Doubles
+from edge_runtime.machine_file import load_arrays, save_arrays
 from edge_runtime.scoring import parts
 from export.compare import labelled
 

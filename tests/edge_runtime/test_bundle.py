@@ -6,16 +6,16 @@ import shutil
 import numpy as np
 import pytest
 
-from edge_runtime import bundle, check
+from edge_runtime import bundle, check, machine_file
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
 from edge_runtime.errors import BundleError
 
 
 def test_a_machine_comes_back_as_it_was_saved(model_folder, tmp_path):
-    machine = bundle.load_machine(model_folder / "machines/fan_section_00.npz")
-    bundle.save_machine(tmp_path / "again.npz", machine)
-    again = bundle.load_machine(tmp_path / "again.npz")
+    machine = machine_file.load_machine(model_folder / "machines/fan_section_00.npz")
+    machine_file.save_machine(tmp_path / "again.npz", machine)
+    again = machine_file.load_machine(tmp_path / "again.npz")
     assert (again.scoring, len(again.fitted)) == (machine.scoring, 1)
     for one, other in ((machine, again), (machine.fitted[0], again.fitted[0])):
         for field in set(one.__struct_fields__) - {"fitted"}:
@@ -116,10 +116,10 @@ def test_check_names_the_first_stage_that_differs(model_folder, tmp_path, capsys
     from calib.golden import write_golden
 
     write_golden(model_folder)
-    arrays = bundle.load_arrays(model_folder / "golden.npz")
+    arrays = machine_file.load_arrays(model_folder / "golden.npz")
     for stage in ("output.embedding", "input.log_mel"):
         arrays[stage] = arrays[stage] + 1.0
-        bundle.save_arrays(model_folder / "golden.npz", arrays)
+        machine_file.save_arrays(model_folder / "golden.npz", arrays)
         bundle.write_bundle(model_folder, tmp_path / stage)
         assert check.main([str(tmp_path / stage)]) == 1
         assert f"{stage.replace('.', ' ')} differs by" in capsys.readouterr().out

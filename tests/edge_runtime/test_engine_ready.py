@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import bundle as bundles
+from edge_runtime import machine_file
 from edge_runtime.backends.cudart import CudaError
 from edge_runtime.bundle import open_bundle
 from edge_runtime.engine import cache, environment, ready, sidecar
@@ -132,8 +133,8 @@ def pack_with_threshold(model_folder, out, ratio):
     score = float(open_bundle(out).golden()["score.fan_section_00"][0])
     shutil.rmtree(out)
     for file in (model_folder / bundles.MACHINES).glob("*.npz"):
-        machine = bundles.load_machine(file)
-        bundles.save_machine(file, msgspec.structs.replace(machine, threshold=ratio * score))
+        machine = machine_file.load_machine(file)
+        machine_file.save_machine(file, msgspec.structs.replace(machine, threshold=ratio * score))
     return open_bundle(pack_network(model_folder, out))
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from edge_runtime import quality
 from edge_runtime.backends import Pooled
-from edge_runtime.bundle import load_machine, load_model
+from edge_runtime.bundle import load_model
 from edge_runtime.detector import Detector
 from edge_runtime.errors import BundleError
+from edge_runtime.machine_file import load_machine
 from edge_runtime.scoring import (
     Classes,
     Components,

@@ -6,7 +6,7 @@ import pytest
 
 from calib import detectors
 from calib.metrics import auc, pauc
-from edge_runtime import bundle, config
+from edge_runtime import bundle, config, machine_file
 from edge_runtime.bundle import Accuracy
 from edge_runtime.cli import run_command
 from edge_runtime.errors import BundleError, ConfigError, DataError
@@ -62,12 +62,12 @@ def test_every_system_is_compared_on_every_machine(compared):
 
 def test_what_the_folder_listens_with_is_scored_by_its_own_machines(fitted, clips, compared):
     for file in (fitted / bundle.MACHINES).glob("*.npz"):
-        machine = bundle.load_machine(file)
+        machine = machine_file.load_machine(file)
         (fitted_part,) = machine.fitted
         far = msgspec.structs.replace(
             machine, fitted=[msgspec.structs.replace(fitted_part, points=-fitted_part.points)]
         )
-        bundle.save_machine(file, far)
+        machine_file.save_machine(file, far)
     found = compare.compare(fitted, clips)
     for before, after in zip(compared.machines, found.machines, strict=True):
         assert after.systems[compare.INT8] != before.systems[compare.INT8]
@@ -113,9 +113,9 @@ def test_a_packed_folder_opens_and_says_how_accurate_it_is(fitted, compared, tmp
 
 
 def test_accuracy_of_other_files_is_refused(fitted, compared, tmp_path):
-    machine = bundle.load_machine(fitted / bundle.MACHINES / "fan.npz")
+    machine = machine_file.load_machine(fitted / bundle.MACHINES / "fan.npz")
     other = msgspec.structs.replace(machine, threshold=machine.threshold + 1.0)
-    bundle.save_machine(fitted / bundle.MACHINES / "fan.npz", other)
+    machine_file.save_machine(fitted / bundle.MACHINES / "fan.npz", other)
     with pytest.raises(ConfigError, match=r"machines/fan\.npz"):
         pack.pack(fitted, tmp_path / "bundle", compared)
     assert not (tmp_path / "bundle").exists()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from calib import detectors
-from edge_runtime import bundle, config
+from edge_runtime import bundle, config, machine_file
 from edge_runtime.cli import run_command
 from edge_runtime.engine import sidecar
 from edge_runtime.errors import BackendError, ConfigError
@@ -35,9 +35,9 @@ def test_every_form_of_the_network_is_scored_by_the_bundles_own_machines(fitted,
 
 def test_normal_sound_above_the_threshold_is_counted(fitted, clips, compared):
     for name in MACHINES:
-        machine = bundle.load_machine(fitted / bundle.MACHINES / f"{name}.npz")
+        machine = machine_file.load_machine(fitted / bundle.MACHINES / f"{name}.npz")
         low = msgspec.structs.replace(machine, threshold=-1.0)
-        bundle.save_machine(fitted / bundle.MACHINES / f"{name}.npz", low)
+        machine_file.save_machine(fitted / bundle.MACHINES / f"{name}.npz", low)
     found = compare.compare(fitted, clips).mean.forms
     for form in (networks.CPU, networks.FP32, networks.TRT):
         windows = found[form].false_windows
