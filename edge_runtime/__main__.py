@@ -1,7 +1,7 @@
 """Listens to a machine beside the machine: sound in, one score a second, an alarm out.
 
     python -m edge_runtime run BUNDLE                          the default microphone
-    python -m edge_runtime run BUNDLE --device NAME            a microphone by name, part of a name, or index
+    python -m edge_runtime run BUNDLE --device NAME            a microphone by a name of `devices`
     python -m edge_runtime run BUNDLE --file a.wav b.flac      files, as fast as possible; --realtime as they sound
     python -m edge_runtime run BUNDLE --backend tensorrt       on the GPU as soon as its engine is ready
     python -m edge_runtime score BUNDLE FILE_OR_FOLDER...      one JSON line per window
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run_options(command: argparse.ArgumentParser) -> None:
     _bundle_options(command)
     sound = command.add_mutually_exclusive_group()
-    sound.add_argument("--device", metavar="NAME", help="microphone: name, part of a name, or index (the default one)")
+    _microphone_options(command, sound)
     sound.add_argument("--file", nargs="+", metavar="F", help="files or folders of WAV and FLAC instead")
     pace = command.add_mutually_exclusive_group()
     pace.add_argument("--fast", action="store_true", help="files as fast as possible (the default)")
@@ -85,7 +85,7 @@ def _bundle_options(command: argparse.ArgumentParser) -> None:
 
 def _record_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("out", metavar="OUT")
-    command.add_argument("--device", metavar="NAME", help="name, part of a name, or index (the default one)")
+    _microphone_options(command, command)
     command.add_argument("--channel", type=int, default=0, metavar="N", help="which channel, counted from 0 (0)")
     command.add_argument("--label", choices=("normal", "anomaly"), default="normal", help="the clips' folder (normal)")
     command.add_argument("--clip-seconds", type=_positive, default=10.0, metavar="S", help="length of a clip (10)")
@@ -93,6 +93,13 @@ def _record_options(command: argparse.ArgumentParser) -> None:
     end.add_argument("--seconds", type=_positive, metavar="N", help="end after so much sound")
     end.add_argument("--clips", type=_whole, metavar="N", help="end after so many clips")
     command.add_argument("--append", action="store_true", help="OUT may exist: add to it")
+
+
+def _microphone_options(command: argparse.ArgumentParser, device: argparse._ActionsContainer) -> None:
+    device.add_argument(
+        "--device", metavar="NAME", default="default", help="microphone, by its name in `devices` (the default one)"
+    )
+    command.add_argument("--rate", type=_whole, metavar="HZ", help="open the microphone at this rate (its own)")
 
 
 def _positive(text: str) -> float:

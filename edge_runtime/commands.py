@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from edge_runtime.alarm import AlarmSettings
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.standby import Change, Standby
 from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.capture import MicrophoneSettings, Source
+from edge_runtime.capture.files import FileSource
+from edge_runtime.capture.listen import until
+from edge_runtime.capture.microphone import Microphone
 from edge_runtime.cli import new_path, say
 from edge_runtime.detector import Detector
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import SAMPLE_RATE
 from edge_runtime.outputs import Output
 from edge_runtime.recorder import ClipWriter, Recorder, clip_folder
-from edge_runtime.service import Service, stop_signals, until
+from edge_runtime.service import Service, stop_signals
 from edge_runtime.sound import sound_files
-from edge_runtime.source import FileSource, MicSource, Source
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,12 +55,12 @@ def score(options: argparse.Namespace) -> int:
     detector = _detector(options, bundle, open_backend(bundle.network, bundle.model))
     rate, file = detector.model.sample_rate, ""
     files = sound_files(options.files)
-    source = FileSource(files, rate, channel=options.channel, shortest=detector.model.window)
-    for block in source.blocks():
+    source = FileSource(files, rate, channels=[options.channel], shortest=detector.model.window)
+    for block in until(source, threading.Event()):
         if block.new:
             file = block.new
             detector.reset()
-        for window in detector.push(block.samples):
+        for window in detector.push(block.samples[:, 0]):
             print(msgspec.json.encode(events.scored(file, window, rate)).decode())
     return 0
 
@@ -70,10 +74,10 @@ def record(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds {seconds:g}: shorter than a clip of {options.clip_seconds:g} s; record longer")
     writer = ClipWriter(folder, SAMPLE_RATE, samples)
     with stop_signals() as stop:
-        source = MicSource(options.device, SAMPLE_RATE, options.channel)
+        source = _microphone(options, SAMPLE_RATE)
         say(f"{source.name}: clips of {options.clip_seconds:g} s to {folder}; Ctrl-C ends")
         try:
-            for block in until(source.blocks(), stop, None if options.clips else _samples(seconds)):
+            for block in until(source, stop, None if options.clips else _samples(seconds)):
                 writer.write(block)
                 if writer.clips == options.clips:
                     break
@@ -84,16 +88,15 @@ def record(options: argparse.Namespace) -> int:
 
 
 def devices(options: argparse.Namespace) -> int:
-    """The microphones there are; * marks the default one."""
-    from edge_runtime.source import devices
+    """The microphones there are, by their stable names; * marks the default one."""
+    from edge_runtime.capture import names, portaudio
 
-    found = devices()
+    found = names.described(portaudio.inputs(), names.cards())
     if options.json:
         print(msgspec.json.encode(found).decode())
         return 0
     for device in found:
-        mark = "*" if device.default else " "
-        print(f"{mark}{device.index:3d}  {device.name}  {device.channels} channels  {device.sample_rate:.0f} Hz")
+        print(names.in_words(device))
     if not found:
         say("no microphone; plug one in, or see that its sound server runs")
     return 0
@@ -130,10 +133,15 @@ def _detector(options: argparse.Namespace, bundle: Bundle, backend: Backend) -> 
 
 def _source(options: argparse.Namespace, rate: int, window: int) -> Source:
     if options.file:
-        return FileSource(sound_files(options.file), rate, options.realtime, options.channel, window)
+        return FileSource(sound_files(options.file), rate, options.realtime, [options.channel], window)
     if options.realtime or options.fast:
         raise ConfigError("--realtime and --fast: a microphone has a pace of its own; use them with --file")
-    return MicSource(options.device, rate, options.channel)
+    return _microphone(options, rate)
+
+
+def _microphone(options: argparse.Namespace, rate: int) -> Microphone:
+    settings = MicrophoneSettings(options.device, options.rate)
+    return Microphone(settings, rate, [options.channel], insist=False)
 
 
 def _outputs(options: argparse.Namespace, machine: str) -> list[Output]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime import quality
+from edge_runtime.capture import Block
 from edge_runtime.cli import say
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import Floats
-from edge_runtime.source import Block
 from edge_runtime.wav import WavWriter
 
 
@@ -67,11 +67,11 @@ class ClipWriter:
         self._parts: list[Floats] = []
 
     def write(self, block: Block) -> None:
-        """Take the next sound; a clip is written when it is complete."""
+        """Take the first channel of the next sound; a clip is written when it is complete."""
         if block.lost or block.new:
             self.broken += bool(self._parts)
             self._parts = []
-        sound = np.concatenate([*self._parts, block.samples])
+        sound = np.concatenate([*self._parts, block.samples[:, 0]])
         while len(sound) >= self._samples:
             self._save(sound[: self._samples])
             sound = sound[self._samples :]

@@ -1,7 +1,7 @@
 """Sound files, checked before they are trusted: WAV and FLAC -> one channel of float32 at the model's rate."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +16,28 @@ PIPED = 1 << 62  # libsndfile gives a FLAC without a length more frames than thi
 
 
 class Resampler:
-    """Sound at one rate -> at another, in blocks of any size, with the same samples as from one block."""
+    """Sound at one rate -> at another, in blocks of any size, with the same samples as from one block.
 
-    def __init__(self, source: int, target: int) -> None:
+    Blocks are [samples], or [samples, channels] where a number of channels is given.
+    """
+
+    def __init__(self, source: int, target: int, channels: int | None = None) -> None:
         self._rates, self._stream = (source, target), None
+        self._nothing: Floats = np.zeros(0 if channels is None else (0, channels), np.float32)
         if source != target:
             import soxr  # late: sound at the model's rate does not need it
 
-            self._stream = soxr.ResampleStream(source, target, 1, dtype="float32")
+            self._stream = soxr.ResampleStream(source, target, channels or 1, dtype="float32")
 
     def push(self, samples: Floats) -> Floats:
-        """[samples] -> as many as are ready."""
+        """As many as are ready."""
         return samples if self._stream is None else self._stream.resample_chunk(samples)
 
     def flush(self) -> Floats:
         """What was still inside; then it is as new."""
         if self._stream is None:
-            return np.zeros(0, np.float32)
-        rest: Floats = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            return self._nothing
+        rest: Floats = self._stream.resample_chunk(self._nothing, last=True)
         self._stream.clear()
         return rest
 
@@ -98,10 +102,11 @@ def check_length(path: Path, rate: int, channel: int, shortest: int) -> None:
             raise AudioError(f"{path}: {have:.3f} s of sound, the window is {need:.3f} s; give a longer recording")
 
 
-def read_blocks(path: Path, rate: int, channel: int, block_s: float) -> Iterator[Floats]:
-    """One channel of a file at `rate`, in blocks of about that many seconds: [samples] float32."""
-    with open_sound(path, channel) as sound:
-        resampler, left = Resampler(sound.samplerate, rate), sound.frames
+def read_blocks(path: Path, rate: int, channel: int | Sequence[int], block_s: float) -> Iterator[Floats]:
+    """A file at `rate`, in blocks of about that many seconds: [samples] float32 of one channel, [samples, n] of n."""
+    last, several = (channel, None) if isinstance(channel, int) else (max(channel), len(channel))
+    with open_sound(path, last) as sound:
+        resampler, left = Resampler(sound.samplerate, rate, several), sound.frames
         while left:
             samples = _read(path, sound, max(1, round(sound.samplerate * block_s)))[:, channel]
             if not len(samples):
