@@ -1,6 +1,7 @@
 """PortAudio through sounddevice, which is imported here alone: which devices there are, and a stream of one."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,13 +82,19 @@ class Stream:
                 self.rate, self.channels = rate, count
                 return
             except portaudio.PortAudioError as error:
-                refused = str(error)
+                refused = _said(error)
         asked = f"{rates[0]} Hz" if len(rates) == 1 else "any rate"
         raise DeviceError(f"cannot be opened at {asked} ({refused}); is another program using it?")
 
     def close(self) -> None:
         """Give back the device. Beside a sound server that hangs this hangs: who calls it must be one to be killed."""
         self._stream.close(True)
+
+
+def _said(error: Exception) -> str:
+    """What ALSA says, where PortAudio hands it on."""
+    quoted = re.search(r"'(.+)'", str(error))
+    return quoted[1] if quoted else str(error)
 
 
 @contextmanager
