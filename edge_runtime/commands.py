@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime import events
-from edge_runtime.alarm import AlarmSettings
+from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.standby import Change, Standby
 from edge_runtime.bundle import Bundle, open_bundle
@@ -30,7 +30,7 @@ from edge_runtime.sound import sound_files
 
 def run(options: argparse.Namespace) -> int:
     """Listen to one machine; everything is checked before anything is made."""
-    settings = AlarmSettings(options.on_delay, options.off_delay)
+    settings = AlarmSettings(alarm=LevelSettings(on_delay_s=options.on_delay, off_delay_s=options.off_delay))
     bundle = open_bundle(options.bundle)
     with contextlib.ExitStack() as stack:
         backend, changes = _listening(bundle, options.backend)

@@ -2,6 +2,7 @@
 
 AuscultError            one line: the place, what came, what was wanted, the next step
 ├── ConfigError         a YAML file or an option
+│   └── SettingError    one field of a struct of settings; a ValueError too, so that the decoder adds file and field
 ├── BundleError         a bundle that is missing, half-written, changed or of another format
 ├── DataError           a data set: its layout, its clips, a machine that it does not have
 ├── AudioError          a sound file
@@ -19,6 +20,10 @@ class AuscultError(Exception):
 
 class ConfigError(AuscultError):
     """A configuration file or an option is wrong."""
+
+
+class SettingError(ConfigError, ValueError):
+    """One setting is nonsense."""
 
 
 class BundleError(AuscultError):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from edge_runtime import detector, events
-from edge_runtime.alarm import Alarm, AlarmSettings
+from edge_runtime.alarm import AlarmSettings, Condition
 from edge_runtime.backends.standby import Change
 from edge_runtime.detector import Detector
 from edge_runtime.errors import AuscultError
@@ -31,7 +31,7 @@ class Service:
         self._detector, self._tell, self._outputs, self._recorder = detector, tell, outputs, recorder
         self._changes = changes
         self._rate = detector.model.sample_rate
-        self._alarm = Alarm(settings, self._rate)
+        self._condition = Condition(settings, detector.machine, self._rate)
         self._name = ""  # of the recording
         self._at = 0  # the next sample
         self._begin = 0  # first sample of the recording
@@ -73,7 +73,7 @@ class Service:
         """No window spans two recordings, and no delay counts the time between them."""
         self._name, self._begin = name, self._at
         self._detector.reset()
-        self._alarm.update(self._at, None)
+        self._condition.update(self._at, None)
         if self._recorder is not None:
             self._recorder.begin()
         self._tell(events.Recording(self._seconds(self._at), name))
@@ -81,7 +81,7 @@ class Service:
     def _judge(self, window: detector.Window) -> None:
         start, end = self._begin + window.start, self._begin + window.end
         with self._detector.stages("alarm"):
-            change = self._alarm.update(end, window.decision)
+            before, level = self._condition.level, self._condition.update(end, window.score)
         self._windows += 1
         self._unfit += window.score is None
         found = window.quality
@@ -92,16 +92,16 @@ class Service:
                 self._seconds(end),
                 window.score,
                 window.decision,
-                self._alarm.state,
+                level,
                 found.level_dbfs,
                 found.clipped,
                 found.faults,
             )
         )
-        if change is not None and window.score is not None:
-            kind = events.Alarm if change.state == "alarm" else events.Normal
-            event = kind(self._seconds(change.at), self._seconds(change.since), window.score)
-            self._alarms += change.state == "alarm"
+        if level != before and window.score is not None:
+            kind = events.Alarm if level == "alarm" else events.Normal
+            event = kind(self._seconds(end), self._seconds(self._condition.since), window.score)
+            self._alarms += level == "alarm"
             self._tell(event)
             for output in self._outputs:
                 output.send(event)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from calib.bootstrap import Interval
 from calib.collect import Collected, mean_per_clip
-from edge_runtime.alarm import Alarm, AlarmSettings
+from edge_runtime.alarm import AlarmSettings, Condition
 from edge_runtime.bundle import Model
 from edge_runtime.features import Doubles
 from edge_runtime.scoring import Machine, score
@@ -35,44 +35,44 @@ class Scored:
     """The test clips of one machine, scored by one form."""
 
     clips: Doubles  # [clips] mean over a clip's windows
-    above: list[list[bool | None]]  # decision of each window of each normal clip; None: no score, it is silence
+    normal: list[list[float | None]]  # score of each window of each normal clip; None: no score, it is silence
     false_clips: int
+    machine: Machine
 
     @classmethod
     def by(cls, heard: Collected, machine: Machine) -> "Scored":
         """Test clips of one machine -> their scores and decisions."""
         windows = score(heard.outputs, machine)
         clips = mean_per_clip(windows, heard.clip, len(heard.clips))
-        above = windows > machine.threshold
         normal = [i for i, clip in enumerate(heard.clips) if clip.label == "normal"]
-        decided = [_decisions(above, heard.fit, heard.clip == i) for i in normal]
-        return cls(clips, decided, int(np.sum(clips[normal] > machine.threshold)))
+        scores = [_scores(windows, heard.fit, heard.clip == i) for i in normal]
+        return cls(clips, scores, int(np.sum(clips[normal] > machine.threshold)), machine)
 
     def false_windows(self) -> tuple[int, int]:
         """(above the threshold, all that were decided)."""
-        decided = [decision for clip in self.above for decision in clip if decision is not None]
-        return sum(decided), len(decided)
+        heard = [one for clip in self.normal for one in clip if one is not None]
+        return sum(one > self.machine.threshold for one in heard), len(heard)
 
 
-def _decisions(above: NDArray[np.bool_], fit: NDArray[np.bool_], own: NDArray[np.bool_]) -> list[bool | None]:
-    return [bool(decision) if scored else None for decision, scored in zip(above[own], fit[own], strict=True)]
+def _scores(windows: Doubles, fit: NDArray[np.bool_], own: NDArray[np.bool_]) -> list[float | None]:
+    return [float(score) if scored else None for score, scored in zip(windows[own], fit[own], strict=True)]
 
 
 def alarms(scored: Scored, model: Model) -> tuple[int, float]:
     """(alarms, hours of sound): normal clips one after another, each a recording, as `edge_runtime run` hears files."""
-    alarm, at, count = Alarm(AlarmSettings(), model.sample_rate), 0, 0
-    for clip in scored.above:
-        alarm.update(at, None)
-        for number, decision in enumerate(clip):
-            change = alarm.update(at + model.window + number * model.hop, decision)
-            count += change is not None and change.state == "alarm"
+    condition, at, count = Condition(AlarmSettings(), scored.machine, model.sample_rate), 0, 0
+    for clip in scored.normal:
+        condition.update(at, None)
+        for number, heard in enumerate(clip):
+            before = condition.level
+            count += condition.update(at + model.window + number * model.hop, heard) == "alarm" != before
         at += model.window + (len(clip) - 1) * model.hop
     return count, at / model.sample_rate / 3600
 
 
 def false_alarms(machines: list[Scored], model: Model) -> tuple[Share, Share, Rate]:
     """Of one machine, or of several taken together: windows, clips, alarms a day."""
-    windows, clips = [one.false_windows() for one in machines], sum(len(one.above) for one in machines)
+    windows, clips = [one.false_windows() for one in machines], sum(len(one.normal) for one in machines)
     heard = [alarms(one, model) for one in machines]
     return (
         share(sum(above for above, _ in windows), sum(of for _, of in windows), clips),

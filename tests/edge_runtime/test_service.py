@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from edge_runtime import events
-from edge_runtime.alarm import AlarmSettings
+from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.backends import open_backend
 from edge_runtime.bundle import open_bundle
 from edge_runtime.detector import Detector
@@ -66,7 +66,7 @@ def test_no_window_spans_lost_samples_and_the_loss_is_told(fan, tmp_path):
 
 def test_lost_time_does_not_count_towards_the_alarm(fan):
     sound, told = hum(3.1, 2, pitch=FAULT), []
-    service = Service(fan, AlarmSettings(on_delay_s=1.9), told.append)
+    service = Service(fan, AlarmSettings(alarm=LevelSettings(on_delay_s=1.9)), told.append)
     source = Scripted(Block(sound[:32_000], new="mic"), Block(sound[32_000:], lost=160_000))
     service.listen(source, threading.Event())
     assert [event.decision for event in told if isinstance(event, events.Window)] == [True] * 5

@@ -11,6 +11,7 @@ from edge_runtime.engine import sidecar
 from edge_runtime.errors import BackendError, ConfigError
 from export import compare, figures, judged, networks, to_onnx
 from tests.conftest import ROOT
+from tests.edge_runtime.alarms import Former, machine, score
 from tests.export.conftest import MACHINES, MODEL, TEST
 from train import run as train
 
@@ -49,8 +50,9 @@ def test_normal_sound_above_the_threshold_is_counted(fitted, clips, compared):
 
 def test_alarms_among_normal_clips_obey_the_delays_of_the_alarm():
     def heard(decisions):
-        clips = [[decision] for decision in decisions]
-        return judged.alarms(judged.Scored(np.zeros(len(clips)), clips, 0), detectors.model(detectors.DEFAULT))
+        clips = [[score(decision)] for decision in decisions]
+        scored = judged.Scored(np.zeros(len(clips)), clips, 0, machine())
+        return judged.alarms(scored, detectors.model(detectors.DEFAULT))
 
     assert heard([True] * 4)[0] == 0  # 30 s from the first to the last are wanted: three windows of 9.98 s are less
     assert heard([True] * 5)[0] == 1
@@ -58,6 +60,28 @@ def test_alarms_among_normal_clips_obey_the_delays_of_the_alarm():
     assert heard([True, True, True, False, True, True])[0] == 0
     assert heard(([True] * 5 + [False] * 8) * 2)[0] == 2
     assert heard([False] * 36)[1] == pytest.approx(36 * 9.984 / 3600)
+
+
+def test_alarms_among_normal_clips_are_those_of_the_alarm_of_one_threshold():
+    model, random, alarms = detectors.model(detectors.DEFAULT), np.random.default_rng(6), 0
+    for share in np.linspace(0.05, 0.95, 40):
+        draws = random.random((150, 3))
+        clips = [[None if draw > 0.97 else bool(draw < share) for draw in clip] for clip in draws]
+        former, at, count = Former(30.0, 60.0, model.sample_rate), 0, 0
+        for clip in clips:
+            former.update(at, None)
+            for number, decision in enumerate(clip):
+                before = former.state
+                count += former.update(at + model.window + number * model.hop, decision) == "alarm" != before
+            at += model.window + 2 * model.hop
+        scored = judged.Scored(np.zeros(150), [[score(one) for one in clip] for clip in clips], 0, machine())
+        assert judged.alarms(scored, model) == (count, at / model.sample_rate / 3600)
+        assert scored.false_windows() == (
+            sum(one is True for clip in clips for one in clip),
+            sum(one is not None for clip in clips for one in clip),
+        )
+        alarms += count
+    assert alarms > 20
 
 
 def test_shares_and_rates_have_exact_intervals():
