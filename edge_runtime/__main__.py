@@ -8,6 +8,9 @@
     python -m edge_runtime check BUNDLE                        does this device compute what the desktop did?
     python -m edge_runtime record OUT --clips 100              microphone -> OUT/normal/000001.wav and on
     python -m edge_runtime devices                             the microphones there are
+    python -m edge_runtime alarms SITE_OR_FOLDER               the alarms, who listens; --history N
+    python -m edge_runtime ack SITE_OR_FOLDER MACHINE          also reset, silence, shelve, unshelve,
+                                                               out-of-service, in-service
 
 run tells events as JSON lines: start, recording, window, lost, backend, alarm, normal, end. Times are seconds of sound.
 Exit codes: 0 done, 1 a check failed, 2 the user's mistake or a dead microphone, in one line on stderr.
@@ -33,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return check.main(words[1:])
     options = _parser().parse_args(words)
+    from edge_runtime import alarm_commands
+
+    if options.name in alarm_commands.COMMANDS:
+        return alarm_commands.COMMANDS[options.name](options)
     from edge_runtime import commands  # late: --help needs no NumPy
 
     return commands.COMMANDS[options.name](options)
@@ -47,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     _record_options(names.add_parser("record", help="microphone -> a folder of clips", allow_abbrev=False))
     devices = names.add_parser("devices", help="list microphones", allow_abbrev=False)
     devices.add_argument("--json", action="store_true", help="one JSON array")
+    from edge_runtime import alarm_commands
+
+    alarm_commands.add_options(names)
     return whole
 
 

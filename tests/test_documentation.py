@@ -11,7 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "jetson/README.md"]
-TYPED = re.compile(r"^ {4}(?:\S*/)?python3? (?P<command>-m edge_runtime \w+|[\w/]+\.py)(?P<rest>[^#\n]*)", re.MULTILINE)
+TYPED = re.compile(
+    r"^ {4}(?:\S*/)?python3? (?P<command>-m edge_runtime [\w-]+|[\w/]+\.py)(?P<rest>[^#\n]*)", re.MULTILINE
+)
 
 
 def typed() -> dict[str, set[str]]:

@@ -14,6 +14,7 @@ FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 # library -> where it may be imported; a room, or one file of it
 HOMES = {
     "sounddevice": ["edge_runtime/capture/portaudio.py"],
+    "sqlite3": ["edge_runtime/journal/"],
     "soxr": ["edge_runtime/", "calib/", "train/"],
     "onnxruntime": ["edge_runtime/backends/ort.py", "export/"],
     "onnx": ["export/"],

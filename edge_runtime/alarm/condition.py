@@ -1,13 +1,14 @@
 """Scores of single windows -> the level of a machine, in stream time; pure, no clock and no I/O."""
 
 from collections import deque
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edge_runtime.alarm.settings import AlarmSettings, LevelSettings
 from edge_runtime.alarm.words import RANK, Level
 from edge_runtime.errors import ConfigError
-from edge_runtime.scoring import Machine
+
+if TYPE_CHECKING:  # who asks for states alone needs no NumPy
+    from edge_runtime.scoring import Machine
 
 
 class Condition:
@@ -23,7 +24,7 @@ class Condition:
     anything, it only pauses.
     """
 
-    def __init__(self, settings: AlarmSettings, machine: Machine, sample_rate: int, level: Level = "normal") -> None:
+    def __init__(self, settings: AlarmSettings, machine: "Machine", sample_rate: int, level: Level = "normal") -> None:
         """`level`: where it was before a restart; what no setting gives any more ends at the first score."""
         wanted: dict[Level, LevelSettings | None] = {"alarm": settings.alarm, "warning": settings.warning}
         self._levels = {
@@ -64,21 +65,23 @@ class Condition:
         return at if told is None else told.since
 
 
-def begins(settings: LevelSettings, machine: Machine) -> float:
+def begins(settings: LevelSettings, machine: "Machine") -> float:
     """The score above which a window counts for a level."""
     if settings.threshold is not None:
         return settings.threshold
     return machine.threshold + _width_of(settings.margin - 1.0, "margin", machine)
 
 
-def _width(settings: LevelSettings, machine: Machine) -> float:
+def _width(settings: LevelSettings, machine: "Machine") -> float:
     return _width_of(settings.deadband, "deadband", machine)
 
 
-def _width_of(margin: float, name: str, machine: Machine) -> float:
+def _width_of(margin: float, name: str, machine: "Machine") -> float:
     """A distance in margins -> in the unit of the score; nothing is asked of the machine where there is none."""
     if margin == 0.0:
         return 0.0
+    import numpy as np
+
     middle = float(np.median(machine.scores)) if len(machine.scores) else float("nan")
     unit = machine.threshold - middle
     if not 0.0 < unit < float("inf"):

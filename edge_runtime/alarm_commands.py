@@ -1,0 +1,191 @@
+"""What people do with alarms: the commands alarms, ack, reset, silence, shelve, unshelve, out-of-service, in-service.
+
+They speak with the process that listens through its journal. Exit codes: 0 done, 1 refused or nobody listens, 2 the
+user's mistake.
+"""
+
+import argparse
+import getpass
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+
+from edge_runtime.alarm.words import Action, Kept, Kind
+from edge_runtime.cli import say
+from edge_runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_runtime.journal import Beat, Entry, Visitor
+
+WAIT_S = 3.0  # seconds that the process that listens has to answer
+QUIET_S = 30.0  # seconds without a sign of life that are worth a word
+LONGEST = 500  # characters of a name or a reason
+ACTIONS: dict[str, Action] = {
+    "ack": "acknowledge",
+    "reset": "reset",
+    "silence": "silence",
+    "shelve": "shelve",
+    "unshelve": "unshelve",
+    "out-of-service": "out_of_service",
+    "in-service": "in_service",
+}
+HELP = {
+    "ack": "say that an alarm was seen",
+    "reset": "give a latched alarm free",
+    "silence": "stop the noise of an alarm until the next",
+    "shelve": "hide an alarm for some minutes",
+    "unshelve": "end that before its time",
+    "out-of-service": "hide an alarm until in-service",
+    "in-service": "show it again",
+}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What `alarms --json` prints."""
+
+    listener: int | None  # pid of the process that listens; None: nobody does
+    quiet_s: float | None  # seconds since its last sign of life
+    beat: "Beat | None"
+    alarms: list[Kept]
+    history: "list[Entry]"
+
+
+def add_options(names: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register every command of this module."""
+    command = names.add_parser("alarms", help="the alarms and who listens", allow_abbrev=False)
+    _place(command)
+    command.add_argument("--json", action="store_true", help="one JSON object")
+    command.add_argument("--history", type=int, default=0, metavar="N", help="the last N changes, too")
+    for name, words in HELP.items():
+        command = names.add_parser(name, help=words, allow_abbrev=False)
+        _place(command)
+        command.add_argument("machine", metavar="MACHINE")
+        command.add_argument("--kind", choices=get_args(Kind), default="anomaly", help="which alarm (anomaly)")
+        command.add_argument("--by", metavar="NAME", help="who does it (the login name)")
+        command.add_argument("--why", default="", metavar="TEXT", help="is kept with the change")
+        if name == "shelve":
+            command.add_argument("--minutes", type=float, required=True, metavar="N", help="until it ends by itself")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Ask the process that listens, and say what it made of it."""
+    from edge_runtime.journal import Request
+
+    request = Request(
+        ACTIONS[options.name],
+        _words("MACHINE", options.machine),
+        options.kind,
+        _words("--by", _login() if options.by is None else options.by),
+        _words("--why", options.why),
+        options.minutes * 60.0 if options.name == "shelve" else None,
+    )
+    visitor = _visitor(options.place)
+    if visitor.listener() is None:
+        say(f"nobody listens for {options.place}: nothing is done; start the listener and try again")
+        return 1
+    answer = visitor.ask(request, WAIT_S)
+    if answer is None:
+        say("the process that listens did not answer: nothing is done, the request is taken back; see: alarms")
+        return 1
+    words, refused = answer
+    print(words, file=sys.stderr if refused else sys.stdout)
+    return 1 if refused else 0
+
+
+def alarms(options: argparse.Namespace) -> int:
+    """What is wrong, who listens, and on request what has happened."""
+    if options.history < 0:
+        raise ConfigError(f"--history {options.history}: wanted a number of changes, 0 or more")
+    visitor = _visitor(options.place)
+    shown = _shown(visitor, options.history)
+    if options.json:
+        print(msgspec.json.encode(shown).decode())
+        return 0
+    for line in _lines(shown):
+        print(line)
+    return 0
+
+
+def _shown(visitor: "Visitor", count: int) -> Shown:
+    listener, beat = visitor.listener(), visitor.beat()
+    states = visitor.states()
+    if beat is not None:  # of machines that are no longer listened to the states are kept, in case they come back
+        here = {one.machine for one in beat.machines}
+        states = [kept for kept in states if kept.machine in here]
+    known = listener is not None and beat is not None and beat.pid == listener
+    quiet = time.monotonic() - beat.monotonic_s if known and beat else None
+    return Shown(listener, quiet, beat, states, visitor.history(count))
+
+
+def _lines(shown: Shown) -> list[str]:
+    lines = [_who_listens(shown)]
+    heard = {one.machine: one for one in shown.beat.machines} if shown.beat else {}
+    for kept in shown.alarms:
+        sign = heard.get(kept.machine)
+        deaf = kept.kind == "anomaly" and shown.listener is not None and sign is not None and not sign.listening
+        lines.append("  ".join([f"{kept.machine:20}", f"{kept.kind:14}", _state(kept), *["not listening"] * deaf]))
+    for entry in shown.history:
+        moves = " -> ".join(dict.fromkeys([entry.before, entry.state])).replace("_", " ")
+        clock = f" ({entry.clock})" if entry.clock else ""
+        said = [f"{entry.time}{clock}", entry.machine, entry.kind, f"{entry.cause}: {moves}", entry.level, entry.who]
+        lines.append("  ".join([*said, *filter(None, [entry.why, entry.reason])]))
+    return lines
+
+
+def _who_listens(shown: Shown) -> str:
+    last = f"last sign of life {shown.beat.time}" if shown.beat else "never a sign of life"
+    if shown.listener is None:
+        return f"NOBODY LISTENS ({last}); what follows is what was"
+    if shown.quiet_s is None or shown.quiet_s > QUIET_S:
+        return f"process {shown.listener} gives no sign of life ({last})"
+    return f"process {shown.listener} listens ({last})"
+
+
+def _state(kept: Kept) -> str:
+    words = [kept.state.replace("_", " ")]
+    if kept.level != "normal":
+        words.append(kept.level)
+    if kept.silenced:
+        words.append("silenced")
+    if kept.shelf_left_s is not None:
+        words.append(f"for {kept.shelf_left_s / 60:.0f} more minutes")
+    return ", ".join(words)
+
+
+def _place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("place", metavar="SITE_OR_FOLDER", help="the site file, or the folder of its state")
+
+
+def _visitor(place: str) -> "Visitor":
+    from edge_runtime.journal import Visitor
+
+    folder = Path(place)
+    if folder.is_dir():
+        return Visitor(folder)
+    if not folder.exists():
+        raise ConfigError(f"{place}: no such file or folder; give the site file or the folder of its state")
+    from edge_runtime.site import load_site
+
+    state: Path = load_site(folder).state
+    return Visitor(state)
+
+
+def _words(name: str, text: str) -> str:
+    """What is written into the journal is one printable line."""
+    if len(text) > LONGEST or any(not letter.isprintable() for letter in text):
+        raise ConfigError(f"{name} {text[:40]!r}: wanted one line of at most {LONGEST} printable characters")
+    return text
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise ConfigError("no login name here; say who you are with --by NAME") from None
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"alarms": alarms, **dict.fromkeys(ACTIONS, act)}
