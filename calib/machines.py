@@ -53,7 +53,7 @@ def fit_machine(
     within: Within | None = None,
 ) -> Machine:
     """Normal training clips of one machine -> what a device stores of it."""
-    _refuse_silence(collected)
+    _refuse_unfit(collected)
     name = collected.clips[0].machine
 
     def fitted(windows: NDArray[np.bool_]) -> list[Fitted]:
@@ -147,9 +147,12 @@ def _refuse_nonsense(machine: Machine) -> None:
         )
 
 
-def _refuse_silence(collected: Collected) -> None:
-    """Silence among the normal clips would make every sound an anomaly, and silence healthy."""
+def _refuse_unfit(collected: Collected) -> None:
+    """What is no machine's sound among the normal clips would make every sound an anomaly, and silence healthy."""
     silent = np.flatnonzero(~collected.fit)
     if silent.size:
         path = collected.clips[collected.clip[silent[0]]].path
-        raise DataError(f"{path}: holds a window of silence, which is no machine's sound; remove the clip")
+        raise DataError(
+            f"{path}: holds a window of silence, or of a stuck or overdriven microphone, which is no machine's sound; "
+            "remove the clip"
+        )
