@@ -13,7 +13,8 @@ FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 
 # library -> where it may be imported; a room, or one file of it
 HOMES = {
-    "sounddevice": ["edge_runtime/capture/portaudio.py"],
+    "sounddevice": ["edge_runtime/capture/portaudio.py", "edge_runtime/outputs/player.py"],
+    "gpiod": ["edge_runtime/outputs/keeper.py"],
     "sqlite3": ["edge_runtime/journal/"],
     "soxr": ["edge_runtime/", "calib/", "train/"],
     "onnxruntime": ["edge_runtime/backends/ort.py", "export/"],

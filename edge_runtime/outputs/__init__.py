@@ -1,17 +1,40 @@
-"""Where an alarm goes. An output never delays the scoring and never raises: what fails is said on stderr."""
+"""Where an alarm goes. An output never delays the scoring and never raises: what fails it says once, in one line."""
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from edge_runtime.events import Alarm, Normal
+import msgspec
+
+from edge_runtime.alarm import Change, Status
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A change of an alarm, with what is known of it."""
+
+    change: Change
+    at_s: float  # seconds since the start, of the source's own clock
+    time: str  # UTC, ISO 8601
+    score: float | None = None  # of the window that led here; None: none did
+    reason: str = ""  # what was heard, or why nothing is
 
 
 class Output(Protocol):
-    """Told of every change of state."""
+    """Told of every change, and of where its alarms stand after it."""
 
-    def send(self, event: Alarm | Normal) -> None:
-        """Pass it on, later and elsewhere; returns at once."""
+    name: str
+
+    def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
+        """What has changed since last time, and every alarm as it is now; returns at once, never raises."""
         ...
 
-    def close(self) -> None:
-        """Finish what was sent, within a bounded time."""
+    def feed(self) -> None:
+        """The listening loop lives; a relay drops when this stops."""
+        ...
+
+    def failures(self) -> Iterable[str]:
+        """What went wrong or works again since this was last asked, each once, in one line."""
+        ...
+
+    def close(self, within_s: float) -> None:
+        """Finish what was told within that time; whatever hangs is killed."""
         ...

@@ -1,103 +1,146 @@
-"""Runs a command of the user's when the alarm is raised and when it is over.
+"""Runs a command of the user's at the changes of an alarm that it asks for.
 
-The command is split into words once and run without a shell. It gets the event as JSON on stdin, and AUSCULT_EVENT
-("alarm" or "normal"), AUSCULT_MACHINE and AUSCULT_SCORE in its environment. What it prints goes to stderr.
+The command is split into words once and run without a shell. It gets the change as JSON on stdin, and in its
+environment AUSCULT_EVENT ("alarm", or "normal" when it is over), AUSCULT_MACHINE, AUSCULT_SCORE ("" where there is
+none), AUSCULT_STATE, AUSCULT_LEVEL, AUSCULT_KIND and AUSCULT_REASON. What it prints goes to stderr.
 """
 
 import os
-import queue
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from edge_runtime.cli import say
+from edge_runtime.alarm import Kind, Status
+from edge_runtime.alarm.words import ACTIVE, HIDDEN
 from edge_runtime.errors import ConfigError
-from edge_runtime.events import Alarm, Normal
+from edge_runtime.outputs import Told
+from edge_runtime.outputs.settings import CommandSettings
+from edge_runtime.outputs.worker import OutputError, Worker
 
-TIMEOUT_S = 30.0  # seconds a command may take, then it is killed with everything it started
-WAITING = 16  # events that may wait for a slow command; then the newest is dropped, and said so
+RESUMES = ("expire", "unshelve", "in_service")  # causes that may show an alarm that was hidden
+KILL_S = 0.3  # seconds that are kept for killing what does not end
 
 
 class Command:
-    """One thread runs the command, one event after another."""
+    """One change after another."""
 
-    def __init__(self, words: str, machine: str, timeout_s: float = TIMEOUT_S) -> None:
-        self._argv = _split(words)
-        self._machine, self._timeout_s = machine, timeout_s
-        self._events: queue.Queue[Alarm | Normal | None] = queue.Queue(WAITING)
+    def __init__(self, name: str, settings: CommandSettings) -> None:
+        self.name, self._settings = name, settings
+        self._argv = split(name, settings.command)
         self._running: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._closing = threading.Event()
+        self._worker: Worker[Told] = Worker(name, self._run, states=False, hang_s=settings.timeout_s + 1.0)
+        self._open: set[tuple[str, Kind]] = set()  # alarms that it was told of, or found, and not yet the end of
 
-    def send(self, event: Alarm | Normal) -> None:
-        """Queue the event; returns at once."""
+    def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
+        """Queue the changes that it asks for."""
+        for told in changes:
+            if self._meant(told):
+                self._worker.put(told)
+        for status in now:  # those of before a restart
+            if status.state in ACTIVE and self._settings.meant(status.kind, status.level):
+                self._open.add((status.machine, status.kind))
+
+    def feed(self) -> None:
+        """Nothing to do."""
+
+    def failures(self) -> Iterator[str]:
+        """What went wrong since last asked."""
+        yield from self._worker.failures()
+
+    def close(self, within_s: float) -> None:
+        """Let what was told finish, then kill what still runs."""
+        if self._worker.stop(within_s - KILL_S, finish=True):
+            return
+        self._worker.say("has not finished; it is stopped")
+        self._closing.set()
+        if self._running is not None:
+            _kill(self._running)
+        self._worker.stop(KILL_S, finish=False)
+
+    def _meant(self, told: Told) -> bool:
+        """Whether it is asked for; what ends or changes an alarm that it was told of is, whatever its level then."""
+        change = told.change
+        alarm, cause = (change.machine, change.kind), change.cause
+        if change.state not in HIDDEN and self._settings.meant(change.kind, change.level):
+            if cause in RESUMES and alarm not in self._open:
+                cause = "raise"
+            self._open.add(alarm)
+        elif cause in ("raise", "escalate"):
+            return False
+        known = alarm in self._open
+        if change.state == "normal":
+            self._open.discard(alarm)
+        return known and cause in self._settings.on
+
+    def _run(self, told: Told) -> None:
+        """Run it to its end; an OutputError says what went wrong."""
+        if self._closing.is_set():
+            return
         try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            say(f"warning: --command is still busy with {WAITING} earlier events; this one is not sent to it")
-
-    def close(self) -> None:
-        """Let what was sent finish within the time of one command, then kill what still runs."""
-        try:
-            self._events.put(None, timeout=self._timeout_s)
-            self._thread.join(self._timeout_s)
-        except queue.Full:
-            pass
-        if self._thread.is_alive():
-            say("warning: --command has not finished; it is stopped")
-            if self._running is not None:
-                _kill(self._running)
-
-    def _work(self) -> None:
-        while (event := self._events.get()) is not None:
-            failure = self._run(event)
-            if failure:
-                say(f"warning: --command {self._argv[0]}: {failure}")
-
-    def _run(self, event: Alarm | Normal) -> str:
-        """Run it to its end -> what went wrong, in words, or nothing."""
-        try:
-            self._running = subprocess.Popen(
+            process = self._running = subprocess.Popen(
                 self._argv,
                 stdin=subprocess.PIPE,
                 stdout=sys.__stderr__,
-                env={**os.environ, **self._environment(event)},
+                env={**os.environ, **environment(told)},
                 start_new_session=True,  # Ctrl-C is for the listener, and all that it starts can be killed at once
             )
         except OSError as error:
-            return error.strerror or str(error)
+            raise OutputError(f"{self._argv[0]}: {error.strerror or error}") from None
         try:
-            self._running.communicate(msgspec.json.encode(event) + b"\n", timeout=self._timeout_s)
+            if self._closing.is_set():  # since it was asked above
+                _kill(process)
+            process.communicate(msgspec.json.encode(told) + b"\n", timeout=self._settings.timeout_s)
         except subprocess.TimeoutExpired:
-            _kill(self._running)
-            return f"killed after {self._timeout_s:g} s"
-        code = self._running.returncode
-        return f"exit code {code}" if code else ""
-
-    def _environment(self, event: Alarm | Normal) -> dict[str, str]:
-        name = type(event).__name__.lower()
-        return {"AUSCULT_EVENT": name, "AUSCULT_MACHINE": self._machine, "AUSCULT_SCORE": repr(event.score)}
+            _kill(process)
+            raise OutputError(f"{self._argv[0]}: killed after {self._settings.timeout_s:g} s") from None
+        finally:
+            self._running = None
+        if process.returncode and not self._closing.is_set():
+            raise OutputError(f"{self._argv[0]}: exit code {process.returncode}")
 
 
-def _split(words: str) -> list[str]:
+def stands(told: Told) -> bool:
+    """Whether the cause of an alarm is there after the change."""
+    change = told.change
+    return change.level != "normal" and change.state not in HIDDEN
+
+
+def environment(told: Told) -> dict[str, str]:
+    """What a command sees of a change."""
+    change = told.change
+    return {
+        "AUSCULT_EVENT": "alarm" if stands(told) else "normal",
+        "AUSCULT_MACHINE": change.machine,
+        "AUSCULT_SCORE": "" if told.score is None else repr(told.score),
+        "AUSCULT_STATE": change.state,
+        "AUSCULT_LEVEL": change.level,
+        "AUSCULT_KIND": change.kind,
+        "AUSCULT_REASON": told.reason.replace("\0", ""),
+    }
+
+
+def split(name: str, words: str) -> list[str]:
+    """A command as its words; it must be there."""
     try:
         argv = shlex.split(words)
     except ValueError as error:
-        raise ConfigError(f"--command {words}: {error}; check the quotes") from None
+        raise ConfigError(f"output {name}: command {words}: {error}; check the quotes") from None
     if not argv or shutil.which(argv[0]) is None:
-        raise ConfigError(f"--command {words!r}: no such program; give its path")
+        raise ConfigError(f"output {name}: command {words!r}: no such program; give its path")
     return argv
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and everything in its session."""
-    try:
+    """End a command and everything in its session, without waiting for what hangs in the kernel."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_S / 2.0)
