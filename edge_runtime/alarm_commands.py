@@ -170,7 +170,9 @@ def _visitor(place: str) -> "Visitor":
         raise ConfigError(f"{place}: no such file or folder; give the site file or the folder of its state")
     from edge_runtime.site import load_site
 
-    state: Path = load_site(folder).state
+    state = load_site(folder).state
+    if state is None:
+        raise ConfigError(f"{place}: it gives no `state:` folder, so that nobody outside can see or change an alarm")
     return Visitor(state)
 
 

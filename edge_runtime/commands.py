@@ -1,52 +1,26 @@
 """The commands of `python -m edge_runtime`: parsed options -> exit code."""
 
 import argparse
-import contextlib
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from edge_runtime import events
-from edge_runtime.alarm import AlarmSettings, LevelSettings
-from edge_runtime.backends import Backend, Pooled, open_backend
-from edge_runtime.backends.standby import Change, Standby
+from edge_runtime.backends import Backend, open_backend
 from edge_runtime.bundle import Bundle, open_bundle
-from edge_runtime.capture import MicrophoneSettings, Source
+from edge_runtime.capture import MicrophoneSettings
 from edge_runtime.capture.files import FileSource
 from edge_runtime.capture.listen import until
 from edge_runtime.capture.microphone import Microphone
-from edge_runtime.cli import new_path, say
-from edge_runtime.detector import Detector
+from edge_runtime.cli import say
+from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import SAMPLE_RATE
-from edge_runtime.outputs import Output
-from edge_runtime.recorder import ClipWriter, Recorder, clip_folder
-from edge_runtime.service import Service, stop_signals
+from edge_runtime.recorder import ClipWriter, clip_folder
+from edge_runtime.service import stop_signals
 from edge_runtime.sound import sound_files
-
-
-def run(options: argparse.Namespace) -> int:
-    """Listen to one machine; everything is checked before anything is made."""
-    settings = AlarmSettings(alarm=LevelSettings(on_delay_s=options.on_delay, off_delay_s=options.off_delay))
-    bundle = open_bundle(options.bundle)
-    with contextlib.ExitStack() as stack:
-        backend, changes = _listening(bundle, options.backend)
-        stack.callback(backend.close)
-        detector = _detector(options, bundle, backend)
-        file = new_path(options.events, "--events") if options.events else None
-        kept = new_path(options.save_audio, "--save-audio") if options.save_audio else None
-        rate = detector.model.sample_rate
-        stop = stack.enter_context(stop_signals())
-        outputs = _outputs(options, detector.machine.name)
-        source = _source(options, rate, detector.model.window)
-        recorder = Recorder(_made(kept), rate) if kept else None
-        tell = _teller(_log(file, stack), options.verbose)
-        tell(_start(options.bundle, detector, source))
-        Service(detector, settings, tell, outputs, recorder, changes).listen(source, stop, options.seconds)
-    return 0
 
 
 def score(options: argparse.Namespace) -> int:
@@ -55,12 +29,12 @@ def score(options: argparse.Namespace) -> int:
     detector = _detector(options, bundle, open_backend(bundle.network, bundle.model))
     rate, file = detector.model.sample_rate, ""
     files = sound_files(options.files)
-    source = FileSource(files, rate, channels=[options.channel], shortest=detector.model.window)
+    source = FileSource(files, rate, channels=[options.channel or 0], shortest=detector.model.window)
     for block in until(source, threading.Event()):
         if block.new:
             file = block.new
             detector.reset()
-        for window in detector.push(block.samples[:, 0]):
+        for (window,) in detector.push(block.samples):
             print(msgspec.json.encode(events.scored(file, window, rate)).decode())
     return 0
 
@@ -103,24 +77,10 @@ def devices(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "run": run,
     "score": score,
     "record": record,
     "devices": devices,
 }
-
-
-def _listening(bundle: Bundle, name: str) -> tuple[Backend, Callable[[], Iterable[Change]]]:
-    """Who runs the network, and what tells that another has taken over."""
-    if name == "onnxruntime":
-        return open_backend(bundle.network, bundle.model), tuple
-    from edge_runtime.backends.ort import OnnxRuntime
-    from edge_runtime.engine.ready import Engines
-
-    engines = Engines(bundle)
-    assert bundle.network is not None  # or there would be nothing to build
-    standby = Standby(OnnxRuntime(bundle.network), engines)
-    return Pooled(bundle.model, standby), standby.changes
 
 
 def _detector(options: argparse.Namespace, bundle: Bundle, backend: Backend) -> Detector:
@@ -128,70 +88,12 @@ def _detector(options: argparse.Namespace, bundle: Bundle, backend: Backend) -> 
     if options.threshold is not None:
         promise = "set with --threshold, no rate promised"
         machine = msgspec.structs.replace(machine, threshold=options.threshold, promise=promise)
-    return Detector(bundle.model, machine, backend)
-
-
-def _source(options: argparse.Namespace, rate: int, window: int) -> Source:
-    if options.file:
-        return FileSource(sound_files(options.file), rate, options.realtime, [options.channel], window)
-    if options.realtime or options.fast:
-        raise ConfigError("--realtime and --fast: a microphone has a pace of its own; use them with --file")
-    return _microphone(options, rate)
+    return Detector(bundle.model, backend, [Ear(machine)])
 
 
 def _microphone(options: argparse.Namespace, rate: int) -> Microphone:
-    settings = MicrophoneSettings(options.device, options.rate)
-    return Microphone(settings, rate, [options.channel], insist=False)
-
-
-def _outputs(options: argparse.Namespace, machine: str) -> list[Output]:
-    if not options.command:
-        return []
-    from edge_runtime.outputs.command import Command
-
-    return [Command(options.command, machine)]
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(f"--save-audio {folder}: {error.strerror}; give a path that can be written") from None
-    return folder
-
-
-def _log(file: Path | None, stack: contextlib.ExitStack) -> events.Log:
-    if file is None:
-        return events.Log(sys.stdout)
-    try:
-        log = events.Log(file.open("x"))
-    except OSError as error:
-        raise ConfigError(f"--events {file}: {error.strerror}; give a path that can be written") from None
-    stack.callback(log.close)
-    return log
-
-
-def _teller(log: events.Log, verbose: bool) -> Callable[[events.Event], None]:
-    def tell(event: events.Event) -> None:
-        log(event)
-        if verbose and isinstance(event, events.Window):
-            say(events.in_words(event))
-
-    return tell
-
-
-def _start(bundle: str, detector: Detector, source: Source) -> events.Start:
-    model, machine = detector.model, detector.machine
-    return events.Start(
-        time=events.utc_now(),
-        bundle=bundle,
-        machine=machine.name,
-        threshold=machine.threshold,
-        promise=machine.promise,
-        window_s=model.window / model.sample_rate,
-        hop_s=model.hop / model.sample_rate,
-        source=source.name,
-    )
+    settings = MicrophoneSettings(options.device or "default", options.rate)
+    return Microphone(settings, rate, [options.channel or 0], insist=False)
 
 
 def _samples(seconds: float | None) -> int | None:

@@ -8,7 +8,8 @@ AuscultError            one line: the place, what came, what was wanted, the nex
 ├── AudioError          a sound file
 ├── DeviceError         a microphone
 └── BackendError        an inference library that is missing or refuses the model
-    └── MissingError    TensorRT or a GPU that is not here: trying again changes nothing
+    ├── MissingError    TensorRT or a GPU that is not here: trying again changes nothing
+    └── UnscoredError   a network that fails while it listens: these windows have no score
 
 A command prints it on stderr and exits with 2 (`edge_runtime.cli`). Anything else is a bug and keeps its traceback.
 """
@@ -48,6 +49,10 @@ class BackendError(AuscultError):
 
 class MissingError(BackendError):
     """What an engine needs is not on this machine."""
+
+
+class UnscoredError(BackendError):
+    """The network failed at these windows; the next may do."""
 
 
 def first_line(error: Exception) -> str:

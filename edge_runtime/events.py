@@ -1,6 +1,7 @@
 """What a listening process tells: one JSON object a line. Times are seconds of sound since the start.
 
-The clock is the count of samples, lost ones included; wall-clock time is in "start" alone.
+The clock is the count of samples, lost ones included. Wall-clock time (UTC, "time") is told beside it and decides
+nothing; "clock" says where it is not to be trusted: "unset" or "jumped".
 """
 
 import contextlib
@@ -11,6 +12,8 @@ import msgspec
 
 from edge_runtime import detector
 from edge_runtime.cli import say
+from edge_runtime.outputs import Told
+from edge_runtime.reason import Reason
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
@@ -18,7 +21,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
 
 
 class Start(Event, frozen=True):
-    """Listening begins."""
+    """Listening to a machine begins."""
 
     time: str  # UTC, ISO 8601
     bundle: str
@@ -35,6 +38,7 @@ class Recording(Event, frozen=True):
 
     at_s: float
     source: str  # file or microphone
+    microphone: str = ""  # its name in the site file
 
 
 class Window(Event, frozen=True):
@@ -48,29 +52,72 @@ class Window(Event, frozen=True):
     level_dbfs: float | None  # None: digital silence, which has no level
     clipped: float  # ratio of samples at full scale
     faults: list[str]
+    machine: str = ""
+    time: str = ""
 
 
 class Alarm(Event, frozen=True):
-    """The decision has held for the on-delay."""
+    """An alarm of a machine has changed."""
 
     at_s: float
-    since_s: float  # when the first decision that led here was made
-    score: float  # of the window that raised it
+    machine: str
+    kind: str  # "anomaly" or "not_listening"
+    cause: str  # "raise", "return", "escalate", "acknowledge", ...
+    level: str  # "normal", "warning" or "alarm": what the sound says now
+    state: str  # ISA-18.2: "unacknowledged", "acknowledged", ...
+    before: str  # the state that was left
+    who: str  # "auscult", or a person
+    why: str
+    since_s: float | None = None  # when the first window that led here ended
+    score: float | None = None  # of the window that led here
+    reason: Reason | None = None  # which bands, and when
+    time: str = ""
+    clock: str | None = None
+
+    @classmethod
+    def of(cls, told: Told, since_s: float | None, clock: str, reason: Reason | None) -> "Alarm":
+        """What outputs are told, as an event."""
+        change = told.change
+        return cls(
+            at_s=told.at_s,
+            machine=change.machine,
+            kind=change.kind,
+            cause=change.cause,
+            level=change.level,
+            state=change.state,
+            before=change.before,
+            who=change.who,
+            why=change.why,
+            since_s=since_s,
+            score=told.score,
+            reason=reason,
+            time=told.time,
+            clock=clock or None,
+        )
 
 
-class Normal(Event, frozen=True):
-    """The decision has held for the off-delay."""
+class Microphone(Event, frozen=True):
+    """A microphone is heard, or is not."""
 
     at_s: float
-    since_s: float
-    score: float
+    microphone: str
+    listening: bool
+    reason: str
+
+
+class Notice(Event, frozen=True):
+    """What does not stop the listening: an output that fails, a clock that jumps, a bundle that is replaced."""
+
+    at_s: float
+    about: str
+    words: str
 
 
 class Backend(Event, frozen=True):
     """Who runs the network, from the next window told on."""
 
     at_s: float
-    name: str  # "onnxruntime" or "tensorrt"
+    name: str  # "onnxruntime" or "tensorrt"; "network": it fails, or computes again
     reason: str
 
 
@@ -79,17 +126,21 @@ class Lost(Event, frozen=True):
 
     at_s: float
     samples: int
+    microphone: str = ""
 
 
 class End(Event, frozen=True):
-    """Listening has ended."""
+    """Listening to a machine has ended. Windows that were due: windows + lost."""
 
     seconds: float  # of sound, without what was lost
-    windows: int
+    windows: int  # with a score or unfit
     unfit: int  # windows without a score
-    alarms: int
+    alarms: int  # how often the anomaly alarm was raised
     lost_samples: int
     error: str | None = None  # why, where it was not meant to end
+    machine: str = ""
+    lost: int = 0  # windows that lost sound made impossible
+    drift_ppm: float | None = None  # of the sound card's clock, against this computer's
 
 
 class Log:

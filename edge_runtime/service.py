@@ -1,136 +1,226 @@
-"""Source -> detector -> alarm -> events and outputs: one machine, listened to until the sound or the user ends it."""
+"""The loop: sources -> posts -> monitors -> journal, events and outputs, until the sound or the user ends it.
+
+One thread. It waits for sound for at most `POLL_S`, so that time, people and a signal are never kept waiting; outputs,
+engines and microphones have threads and processes of their own.
+"""
 
 import contextlib
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from edge_runtime import detector, events
-from edge_runtime.alarm import AlarmSettings, Condition
+import msgspec
+
+from edge_runtime import alarm, events
+from edge_runtime.annunciator import Annunciator
 from edge_runtime.backends.standby import Change
-from edge_runtime.detector import Detector
+from edge_runtime.capture import Block
+from edge_runtime.capture.clock import WallClock
 from edge_runtime.errors import AuscultError
-from edge_runtime.outputs import Output
-from edge_runtime.recorder import Recorder
-from edge_runtime.source import Block, Source
+from edge_runtime.journal.rows import Moment
+from edge_runtime.monitor import Finding, Monitor
+from edge_runtime.notify import Notify
+from edge_runtime.outputs import Told
+from edge_runtime.panel import Panel
+from edge_runtime.post import Began, Gap, Judged, Missing, Post
+from edge_runtime.stages import UNMEASURED, Stages
+
+POLL_S = 0.05  # the longest wait for sound
+CLOSE_S = 1.0  # that all outputs together may take to end
+Notices = Callable[[], Iterable[tuple[str, str]]]
 
 
 class Service:
-    """Knows where in the stream it is: samples since the start, lost ones included."""
+    """Listens to posts until told otherwise."""
 
     def __init__(
         self,
-        detector: Detector,
-        settings: AlarmSettings,
+        posts: Sequence[Post],
         tell: Callable[[events.Event], None],
-        outputs: Sequence[Output] = (),
-        recorder: Recorder | None = None,
-        changes: Callable[[], Iterable[Change]] = tuple,
+        panel: Panel,
+        annunciator: Annunciator | None = None,
+        backends: Callable[[], Iterable[Change]] = tuple,
+        notices: Sequence[Notices] = (),
+        notify: Notify | None = None,
+        stages: Stages = UNMEASURED,
     ) -> None:
-        """`changes`: who has taken over the network since this was last asked, where more than one may."""
-        self._detector, self._tell, self._outputs, self._recorder = detector, tell, outputs, recorder
-        self._changes = changes
-        self._rate = detector.model.sample_rate
-        self._condition = Condition(settings, detector.machine, self._rate)
-        self._name = ""  # of the recording
-        self._at = 0  # the next sample
-        self._begin = 0  # first sample of the recording
-        self._lost = self._windows = self._unfit = self._alarms = 0
+        """`backends`: who computes now, and why, since last asked; `notices`: (about what, words) since last asked."""
+        self._posts, self._tell, self._panel, self._stages = posts, tell, panel, stages
+        self._backends, self._notices = backends, notices
+        self._notify, self._annunciator = notify or Notify(), annunciator or Annunciator()
+        self._clock = WallClock()
+        self._judged = False  # whether a window was scored, judged unfit or counted as lost in this turn
 
-    def listen(self, source: Source, stop: threading.Event, seconds: float | None = None) -> None:
+    def listen(self, stop: threading.Event, seconds: float | None = None) -> None:
         """Until the sound ends, `stop` is set, or `seconds` of sound were heard; "end" is always told."""
         error: str | None = None
         try:
-            for block in until(source.blocks(), stop, None if seconds is None else round(seconds * self._rate)):
-                self.take(block)
+            self._annunciator.update([], self._panel.statuses)
+            self._notify.ready()
+            while not stop.is_set() and any(_open(post, seconds) for post in self._posts):
+                if not self.turn(seconds):
+                    self._wait()
         except BaseException as reason:  # an interrupt too: "end" says why, whatever it was
             error = str(reason) if isinstance(reason, AuscultError) else type(reason).__name__
             raise
         finally:
-            source.close()
-            if self._recorder is not None:
-                self._recorder.close()
-            self._tell_changes(self._at)
-            self._tell(self._end(error))
-            for output in self._outputs:
-                output.close()
+            self.close(error)
 
-    def take(self, block: Block) -> None:
-        """The next block of the stream."""
-        if block.lost:
-            self._tell(events.Lost(self._seconds(self._at), block.lost))
-            self._lost += block.lost
-            self._at += block.lost
-        if block.new or block.lost:
-            self._start_recording(block.new or self._name)
-        if self._recorder is not None:
-            self._recorder.write(block.samples)
-        self._at += len(block.samples)
-        for window in self._detector.push(block.samples):
-            self._judge(window)
+    def turn(self, seconds: float | None = None) -> bool:
+        """Once round: take what there is -> whether there was sound."""
+        self._judged = worked = False
+        for post in self._posts:
+            for block in post.source.take():
+                worked = worked or len(block.samples) > 0
+                self.take(post, _cut(block, post, seconds))
+            for change in post.source.changes():
+                self._tell(events.Microphone(post.now_s, post.name, change.listening, change.reason))
+            for monitor in post.monitors:
+                self._findings(post.now_s, monitor.tick(post.now_s))
+        self._attend()
+        return worked
 
-    def _start_recording(self, name: str) -> None:
-        """No window spans two recordings, and no delay counts the time between them."""
-        self._name, self._begin = name, self._at
-        self._detector.reset()
-        self._condition.update(self._at, None)
-        if self._recorder is not None:
-            self._recorder.begin()
-        self._tell(events.Recording(self._seconds(self._at), name))
+    def take(self, post: Post, block: Block) -> None:
+        """The next block of a post."""
+        for found in post.take(block):
+            if isinstance(found, Judged):
+                self._window(post, found)
+            elif isinstance(found, Began):
+                self._tell(events.Recording(found.at / post.sample_rate, found.name, post.name))
+            elif isinstance(found, Gap):
+                self._tell(events.Lost(found.began / post.sample_rate, found.samples, post.name))
+            else:
+                self._judged = self._judged or found.windows > 0
 
-    def _judge(self, window: detector.Window) -> None:
-        start, end = self._begin + window.start, self._begin + window.end
-        with self._detector.stages("alarm"):
-            before, level = self._condition.level, self._condition.update(end, window.score)
-        self._windows += 1
-        self._unfit += window.score is None
-        found = window.quality
-        self._tell_changes(end)
+    def _window(self, post: Post, judged: Judged) -> None:
+        monitor, window = judged.monitor, judged.window
+        with self._stages("alarm"):
+            findings = list(monitor.hear(window, judged.begin))
+        self._judged = True
+        start_s, end_s = [(judged.begin + sample) / post.sample_rate for sample in (window.start, window.end)]
+        found, time_now = window.quality, self._moment(end_s).time
+        self._tell_backends(end_s)
         self._tell(
             events.Window(
-                self._seconds(start),
-                self._seconds(end),
+                start_s,
+                end_s,
                 window.score,
                 window.decision,
-                level,
+                monitor.level,
                 found.level_dbfs,
                 found.clipped,
                 found.faults,
+                monitor.name,
+                time_now,
             )
         )
-        if level != before and window.score is not None:
-            kind = events.Alarm if level == "alarm" else events.Normal
-            event = kind(self._seconds(end), self._seconds(self._condition.since), window.score)
-            self._alarms += level == "alarm"
-            self._tell(event)
-            for output in self._outputs:
-                output.send(event)
+        self._findings(end_s, findings)
 
-    def _tell_changes(self, at: int) -> None:
-        for change in self._changes():
-            self._tell(events.Backend(self._seconds(at), change.name, change.reason))
+    def _findings(self, at_s: float, findings: Iterable[Finding]) -> None:
+        for found in findings:
+            moment, words = self._moment(at_s), "" if found.reason is None else found.reason.words
+            change = self._panel.raised(
+                found.machine, found.kind, found.level, moment, found.score, words, found.why or words
+            )
+            if change is not None:
+                self._changed(change, moment, found)
 
-    def _seconds(self, sample: int) -> float:
-        return sample / self._rate
+    def _changed(self, change: alarm.Change, moment: Moment, found: Finding | None = None) -> None:
+        """It is in the journal already; now it is told."""
+        score, reason, since_s = (found.score, found.reason, found.since_s) if found else (None, None, None)
+        told = Told(change, moment.at_s, moment.time, score, change.why if reason is None else reason.words)
+        self._tell(events.Alarm.of(told, since_s, moment.clock, reason))
+        self._annunciator.update([told], self._panel.statuses)
 
-    def _end(self, error: str | None) -> events.End:
-        heard = self._seconds(self._at - self._lost)
-        return events.End(heard, self._windows, self._unfit, self._alarms, self._lost, error)
+    def _attend(self) -> None:
+        """To people, outputs and the watchdog."""
+        now_s = self._posts[0].now_s
+        for monitor in self.monitors:
+            self._panel.heard(monitor.name, monitor.listening, monitor.last_score)
+        moment = self._moment(now_s)
+        for change in self._panel.pass_time(moment):
+            self._changed(change, moment)
+        self._tell_backends(now_s)
+        for notices in self._notices:
+            for about, words in notices():
+                self._tell(events.Notice(now_s, about, words))
+        for output, words in self._annunciator.failures():
+            self._tell(events.Notice(now_s, f"output {output}", words))
+        self._annunciator.feed()
+        if self._judged:
+            self._notify.watchdog()
+
+    @property
+    def monitors(self) -> list[Monitor]:
+        """Of every machine."""
+        return [monitor for post in self._posts for monitor in post.monitors]
+
+    def _tell_backends(self, now_s: float) -> None:
+        for change in self._backends():
+            self._tell(events.Backend(now_s, change.name, change.reason))
+
+    def _moment(self, at_s: float) -> Moment:
+        """Now, on all clocks; a wall clock that jumps is told, and decides nothing."""
+        now_s = time.monotonic()
+        wall = self._clock.at(now_s)
+        if wall.jump_s:
+            self._tell(events.Notice(at_s, "clock", f"the wall clock was set by {wall.jump_s:+.0f} s"))
+        return Moment(now_s, wall.utc_s, at_s, wall.flag)
+
+    def _wait(self) -> None:
+        """For sound, or a moment."""
+        waiting = [number for post in self._posts if (number := post.source.fileno()) is not None]
+        select.select(waiting, [], [], POLL_S)
+
+    def close(self, error: str | None = None) -> None:
+        """Everything is closed, whatever fails on the way."""
+        self._notify.stopping()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._annunciator.close, CLOSE_S)
+            for post in self._posts:
+                stack.callback(self._tell_end, post, error)
+                stack.callback(self._close, post)
+
+    def _close(self, post: Post) -> None:
+        """The source gives what it still has, for the accounts: nothing of it is scored."""
+        post.source.close()
+        for block in post.source.take():
+            for found in post.take(Block(block.samples[:0], block.at_s, block.lost + len(block.samples))):
+                assert isinstance(found, Missing)
+        for gap in post.end():
+            self._tell(events.Lost(gap.began / post.sample_rate, gap.samples, post.name))
+
+    def _tell_end(self, post: Post, error: str | None) -> None:
+        self._tell_backends(post.now_s)
+        for monitor in post.monitors:
+            self._tell(
+                events.End(
+                    seconds=(post.at - post.lost) / post.sample_rate,
+                    windows=monitor.scored + monitor.unfit,
+                    unfit=monitor.unfit,
+                    alarms=monitor.raised,
+                    lost_samples=post.lost,
+                    error=error,
+                    machine=monitor.name,
+                    lost=monitor.grid.lost,
+                    drift_ppm=getattr(post.source, "drift_ppm", None),
+                )
+            )
 
 
-def until(blocks: Iterable[Block], stop: threading.Event, samples: int | None = None) -> Iterator[Block]:
-    """The same blocks until `stop` is set; the last is cut so that there are `samples` samples at most."""
-    left = samples
-    for block in blocks:
-        if stop.is_set():
-            return
-        if left is None or len(block.samples) < left:
-            yield block
-        else:
-            yield Block(block.samples[:left], block.lost, block.new)
-            return
-        if left is not None:
-            left -= len(block.samples)
+def _open(post: Post, seconds: float | None) -> bool:
+    """Whether more is to be heard there."""
+    return not post.source.ended and (seconds is None or post.at - post.lost < round(seconds * post.sample_rate))
+
+
+def _cut(block: Block, post: Post, seconds: float | None) -> Block:
+    """The same block, cut so that no more than so many seconds of sound are heard."""
+    if seconds is None:
+        return block
+    left = max(0, round(seconds * post.sample_rate) - (post.at - post.lost))
+    return msgspec.structs.replace(block, samples=block.samples[:left])
 
 
 @contextlib.contextmanager

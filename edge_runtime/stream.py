@@ -64,8 +64,9 @@ class WindowStream:
         self._specs = dict(specs)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything: a new recording, or a gap in this one."""
+    def reset(self, skip: int = 0) -> None:
+        """Forget everything: a new recording, which begins `skip` samples from here."""
+        self._skip = skip
         self.samples = 0  # samples since the start of the recording
         self._sound = Ring(self.window)
         self._frames = {
@@ -79,6 +80,8 @@ class WindowStream:
 
         The arrays are views into the rings: use or copy them before asking for the next window.
         """
+        skipped, block = np.split(block, [self._skip])
+        self._skip -= len(skipped)
         while len(block):
             part, block = np.split(block, [self._until_next()])
             self._sound.push(part)

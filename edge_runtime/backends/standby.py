@@ -59,9 +59,9 @@ class Standby:
         self._change_over()
         if self._engine is not None:
             try:
-                outputs = _finite(self._engine.run(inputs))
+                outputs = finite(self._engine.run(inputs))
             except Exception as error:  # whatever it is, the window is not lost to it
-                self._drop(self._engine, _why(error))
+                self._drop(self._engine, why(error))
             else:
                 self._good += 1
                 return outputs
@@ -124,7 +124,7 @@ class Standby:
             except Exception as error:
                 self._failures = self._tries if isinstance(error, MissingError) else self._failures + 1
                 if not self._stop.is_set():
-                    self._ready.put(Change(CPU, self._with_outlook(f"no engine: {_why(error)}")))
+                    self._ready.put(Change(CPU, self._with_outlook(f"no engine: {why(error)}")))
             if self._failures >= self._tries:
                 return
             pause_s = self._pause()
@@ -137,12 +137,13 @@ class Standby:
         return f"{reason}; {f'tried again, {left} times at most' if left > 0 else 'it is not tried again'}"
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """An error of ours in its words, any other with its name: that is a bug, but no reason not to listen."""
     return str(error) if isinstance(error, AuscultError) else f"{type(error).__name__}: {first_line(error)}"
 
 
-def _finite(outputs: Arrays) -> Arrays:
+def finite(outputs: Arrays) -> Arrays:
+    """The same outputs; a BackendError where one is no number."""
     for name, array in outputs.items():
         if not np.isfinite(array).all():
             raise BackendError(f"output {name} is not finite")

@@ -76,6 +76,7 @@ class Wall(msgspec.Struct, frozen=True):
     """A moment for people and files; it changes no decision."""
 
     time: str  # UTC, ISO-8601, ms
+    utc_s: float  # the same as seconds since 1970
     flag: str = ""  # "unset": the clock was never set; "jumped": it has been set since it was last looked at
     jump_s: float = 0.0  # seconds, forward above 0
 
@@ -94,5 +95,5 @@ class WallClock:
         then = datetime.fromtimestamp(monotonic_s + offset, timezone.utc)
         text = then.isoformat(timespec="milliseconds")
         if abs(jump) > JUMP_S:
-            return Wall(text, "jumped", jump)
-        return Wall(text, "unset" if then.year < FIRST_YEAR else "")
+            return Wall(text, monotonic_s + offset, "jumped", jump)
+        return Wall(text, monotonic_s + offset, "unset" if then.year < FIRST_YEAR else "")

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from edge_runtime.errors import DataError
-from edge_runtime.events import Alarm, End, Lost, Normal, Recording, Start, Window
+from edge_runtime.events import Alarm, End, Lost, Recording, Start, Window
 from export.page.content import Spans
 
-Known = Start | Recording | Window | Alarm | Normal | Lost | End
-KINDS = {"start", "recording", "window", "alarm", "normal", "lost", "end"}
+Known = Start | Recording | Window | Alarm | Lost | End
+KINDS = {"start", "recording", "window", "alarm", "lost", "end"}
 
 
 class AlarmSpan(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class AlarmSpan(msgspec.Struct, frozen=True):
     start: float
     end: float
     since: float
-    score: float
+    score: float | None
     over: bool
 
 
@@ -76,7 +76,7 @@ def parse(events: Iterable[dict[str, Any]]) -> Run:
     recordings = [event for event in found if isinstance(event, Recording)]
     lost = [event for event in found if isinstance(event, Lost)]
     seconds = max([_moment(event) for event in found] + [_end(found)])
-    switches = [event for event in found if isinstance(event, Alarm | Normal)]
+    switches = [event for event in found if isinstance(event, Alarm) and event.kind == "anomaly"]
     kept = [segment for segment in segments if segment]
     return Run(start, seconds, ended, recordings, kept, _alarms(switches, seconds), lost)
 
@@ -154,14 +154,16 @@ def _end(events: list[Known]) -> float:
     return next((event.seconds + lost for event in events if isinstance(event, End)), 0.0)
 
 
-def _alarms(switches: list[Alarm | Normal], seconds: float) -> list[AlarmSpan]:
+def _alarms(switches: list[Alarm], seconds: float) -> list[AlarmSpan]:
+    """From the sound that raises an alarm to that which ends it; what people do in between changes nothing here."""
     spans: list[AlarmSpan] = []
     on: Alarm | None = None
     for switch in [*switches, None]:
-        if isinstance(switch, Alarm):
+        if switch is not None and switch.level != "normal":
             on = on or switch
         elif on is not None:
             end = seconds if switch is None else switch.at_s
-            spans.append(AlarmSpan(on.at_s, end, on.since_s, on.score, switch is not None))
+            since = on.at_s if on.since_s is None else on.since_s
+            spans.append(AlarmSpan(on.at_s, end, since, on.score, switch is not None))
             on = None
     return spans

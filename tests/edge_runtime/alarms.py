@@ -14,7 +14,17 @@ def machine(threshold=THRESHOLD, scores=(1.0, 2.0, 4.0)):
     """Median normal score 2, threshold 10: a margin of 1 is 8."""
     nothing = np.zeros(0, np.float32)
     return Machine(
-        "fan", Nearest(), [], np.zeros(1), np.ones(1), threshold, "made for a test", np.array(scores), nothing, nothing, nothing
+        "fan",
+        Nearest(),
+        [],
+        np.zeros(1),
+        np.ones(1),
+        threshold,
+        "made for a test",
+        np.array(scores),
+        nothing,
+        nothing,
+        nothing,
     )
 
 

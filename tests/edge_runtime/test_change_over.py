@@ -6,19 +6,16 @@ import numpy as np
 import pytest
 
 from edge_runtime import events
-from edge_runtime.alarm import AlarmSettings
 from edge_runtime.backends import open_backend
 from edge_runtime.backends.ort import OnnxRuntime
 from edge_runtime.backends.standby import Standby
 from edge_runtime.backends.trt import TensorRT
 from edge_runtime.bundle import open_bundle
-from edge_runtime.detector import Detector
 from edge_runtime.errors import BackendError, MissingError
-from edge_runtime.service import Service
-from edge_runtime.source import Block
 from tests.conftest import hum
 from tests.edge_runtime.fake_tensorrt import ORIN, HostMemory, tensorrt
 from tests.edge_runtime.networks import pack_network, write_engine
+from tests.edge_runtime.posts import Scripted, block, post, service
 
 SECONDS, WINDOWS = 6.0, 20  # a window every 0.256 s, the first after 1.024 s
 
@@ -60,27 +57,23 @@ class Engines:
         self.discarded.append(backend)
 
 
-class Stream:
+class Stream(Scripted):
     """A recording in blocks of a tenth of a second; `at` is called with the number of each before it is heard."""
 
-    name = "stream"
-
     def __init__(self, at=lambda number: None):
-        self.at = at
+        parts = np.split(hum(SECONDS, 5), int(10 * SECONDS))
+        super().__init__(*[block(part, new=None if number else "stream") for number, part in enumerate(parts)])
+        self.at, self.number = at, 0
 
-    def blocks(self):
-        for number, part in enumerate(np.split(hum(SECONDS, 5), int(10 * SECONDS))):
-            self.at(number)
-            yield Block(part, new="stream" if number == 0 else None)
-
-    def close(self):
-        pass
+    def take(self):
+        self.at(self.number)
+        self.number += 1
+        return super().take()
 
 
 def listen(bundle, backend, changes=tuple, at=lambda number: None):
     told = []
-    detector = Detector(bundle.model, bundle.machine("fan_section_00"), backend)
-    Service(detector, AlarmSettings(), told.append, changes=changes).listen(Stream(at), threading.Event())
+    service([post(bundle, Stream(at), backend=backend)], told.append, backends=changes).listen(threading.Event())
     backend.close()
     return told
 

