@@ -40,11 +40,11 @@ from calib.clips import index
 from edge_runtime import BACKENDS, __version__, bundle, config
 from edge_runtime.backends import open_backend
 from edge_runtime.bundle import Bundle
+from edge_runtime.capture import BLOCK_S
 from edge_runtime.cli import new_path, parser, run_command, say
 from edge_runtime.engine import sidecar
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.scoring import Machine
-from edge_runtime.source import BLOCK_S
 from export import budgets, networks
 from export.compare import Comparison, compare
 from export.latency import baseline, board, page, pipeline, process, table

@@ -168,8 +168,7 @@ class Microphone:
         now = self._clock()
         self._kill()
         self._end()
-        pause = PAUSES_S[min(self._attempts, len(PAUSES_S) - 1)]
-        self._next_s = now + (pause if self._identity is None else min(pause, KNOWN_S))
+        self._next_s = now + pause_s(self._attempts, self._identity is not None)
         self._attempts += 1
         self._tell(words)
 
@@ -216,3 +215,9 @@ class Microphone:
         if lost > at_least_s * self._rate:
             nothing = np.zeros((0, len(self._channels)), np.float32)
             self._ready.append(self._timeline.give(Block(nothing, now, lost)))
+
+
+def pause_s(attempts: int, known: bool) -> float:
+    """Seconds before the next attempt, after so many failed ones; `known`: the microphone was heard before."""
+    pause = PAUSES_S[min(attempts, len(PAUSES_S) - 1)]
+    return min(pause, KNOWN_S) if known else pause

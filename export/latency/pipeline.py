@@ -14,12 +14,12 @@ from edge_runtime import events
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.backends import Backend
 from edge_runtime.bundle import Model
+from edge_runtime.capture import BLOCK_S, Block
 from edge_runtime.detector import Detector
 from edge_runtime.features import Doubles, Floats
 from edge_runtime.scoring import Machine
 from edge_runtime.service import Service
 from edge_runtime.sound import Resampler
-from edge_runtime.source import BLOCK_S, Block
 from export.latency.content import AFTER, HELD, OTHERS, REST, STAGES, TOTAL, WAIT, Load, Stage
 
 T = TypeVar("T")
@@ -78,10 +78,10 @@ class Microphone:
         self._rate, self._heard = rate, 0
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks of a microphone's size, resampled as MicSource does."""
+        """Blocks of a microphone's size, resampled as a microphone's are."""
         new: str | None = self.name
         while True:
-            yield Block(self._resampled(self._next()), new=new)
+            yield Block(self._resampled(self._next())[:, None], new=new)
             new = None
 
     def close(self) -> None:

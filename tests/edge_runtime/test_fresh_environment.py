@@ -42,7 +42,7 @@ for name in names:
 print(json.dumps([names, sorted({module.split(".")[0] for module in sys.modules})]))
 """
     names, loaded = json.loads(run(python, "-c", code, cwd=tmp_path))
-    assert {"edge_runtime.source", "edge_runtime.backends.ort"} <= set(names)
+    assert {"edge_runtime.capture.microphone", "edge_runtime.backends.ort"} <= set(names)
     assert not set(loaded) & set(FORBIDDEN)
 
 

@@ -1,59 +1,78 @@
 """Sound from files: whole and exact, or refused before anything starts."""
 
-import time
-
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.capture.files import FileSource
 from edge_runtime.errors import AudioError
 from edge_runtime.sound import Resampler, sound_files
-from edge_runtime.source import FileSource
 from tests.conftest import hum, write_wav
 
 
+def blocks_of(*arguments, **options):
+    source, blocks = FileSource(*arguments, **options), []
+    while not source.ended:
+        blocks += source.take()
+    return blocks
+
+
 def sound_of(blocks):
-    return np.concatenate([block.samples for block in blocks])
+    return np.concatenate([block.samples for block in blocks])[:, 0]
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_a_file_is_given_whole_and_exactly(tmp_path, name):
     sound = hum(2.7)
     soundfile.write(tmp_path / name, sound, 16_000, subtype="PCM_16")
-    blocks = list(FileSource([tmp_path / name], 16_000).blocks())
+    blocks = blocks_of([tmp_path / name], 16_000)
     assert np.array_equal(sound_of(blocks), sound)
     assert all(block.samples.dtype == np.float32 for block in blocks)
 
 
 def test_every_file_begins_a_recording(tmp_path):
     files = [write_wav(tmp_path / f"{name}.wav", hum(1.5)) for name in "ab"]
-    blocks = FileSource(files, 16_000).blocks()
+    blocks = blocks_of(files, 16_000)
     assert [block.new for block in blocks] == [str(files[0]), None, str(files[1]), None]
 
 
 def test_a_channel_can_be_chosen(tmp_path):
     soundfile.write(tmp_path / "two.wav", np.stack([hum(1, 0), hum(1, 1)], axis=1), 16_000)
-    blocks = FileSource([tmp_path / "two.wav"], 16_000, channel=1).blocks()
+    blocks = blocks_of([tmp_path / "two.wav"], 16_000, channels=[1])
     assert np.array_equal(sound_of(blocks), hum(1, 1))
     with pytest.raises(AudioError, match="no channel 2; it has 2"):
-        FileSource([tmp_path / "two.wav"], 16_000, channel=2)
+        FileSource([tmp_path / "two.wav"], 16_000, channels=[0, 2])
 
 
-def test_real_time_gives_a_block_once_it_has_sounded(tmp_path):
-    file = write_wav(tmp_path / "a.wav", hum(0.5))
-    began = time.monotonic()
-    for block in FileSource([file], 16_000, realtime=True).blocks():
-        assert len(block.samples) <= 1600  # 0.1 s: a score is not held back
-    assert 0.5 <= time.monotonic() - began < 1.5  # seconds; above 0.5 is the load of the machine
+def test_several_channels_come_together_and_in_the_order_asked_for(tmp_path):
+    sound = np.stack([hum(1, seed, 48_000) for seed in range(3)], axis=1)
+    soundfile.write(tmp_path / "three.wav", sound, 48_000)
+    samples = np.concatenate([block.samples for block in blocks_of([tmp_path / "three.wav"], 16_000, channels=[2, 0])])
+    assert samples.shape == (16_000, 2)
+    for place, channel in enumerate((2, 0)):
+        alone = sound_of(blocks_of([tmp_path / "three.wav"], 16_000, channels=[channel]))
+        assert np.array_equal(samples[:, place], alone)
+
+
+def test_real_time_gives_a_block_once_it_has_sounded_and_never_waits(tmp_path):
+    now = [0.0]
+    file = write_wav(tmp_path / "a.wav", hum(0.25))
+    source = FileSource([file], 16_000, realtime=True, clock=lambda: now[0])
+    given = []
+    for tenths in range(5):
+        now[0] = tenths / 10
+        given.append([len(block.samples) for _ in range(3) for block in source.take()])
+    assert given == [[], [1600], [1600], [800], []]  # 0.1 s: a score is not held back
+    assert source.ended
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_another_rate_is_resampled(tmp_path, rate):
     time_s = np.arange(2 * rate) / rate
     write_wav(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 1000 * time_s), rate)
-    sound = sound_of(FileSource([tmp_path / "a.wav"], 16_000).blocks())
+    sound = sound_of(blocks_of([tmp_path / "a.wav"], 16_000))
     wanted = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)
     assert abs(len(sound) - 32_000) <= 1
     inner = slice(1600, 30_000)  # the filter rings at both ends
@@ -126,14 +145,14 @@ def test_a_flac_that_is_damaged_inside_ends_with_an_error(tmp_path):
     content[len(content) // 2 : len(content) // 2 + 9_000] = bytes(9_000)
     (tmp_path / "a.flac").write_bytes(content)
     with pytest.raises(AudioError, match=r"a\.flac: (damaged|ends|truncated)"):
-        list(FileSource([tmp_path / "a.flac"], 16_000).blocks())
+        blocks_of([tmp_path / "a.flac"], 16_000)
 
 
 def test_a_wav_from_a_pipe_is_read_though_its_header_knows_no_length(tmp_path):
     content = bytearray(write_wav(tmp_path / "a.wav", hum(1)).read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
     (tmp_path / "a.wav").write_bytes(content)
-    assert np.array_equal(sound_of(FileSource([tmp_path / "a.wav"], 16_000).blocks()), hum(1))
+    assert np.array_equal(sound_of(blocks_of([tmp_path / "a.wav"], 16_000)), hum(1))
 
 
 def test_a_file_shorter_than_the_window_says_both_lengths(tmp_path):
