@@ -11,9 +11,11 @@ import soundfile
 
 from train.simulator.conditions import draw_conditions, operating_points
 from train.simulator.draw import draw_machine
-from train.simulator.faults import draw_fault
+from train.simulator.faults import Fault, draw_fault
+from train.simulator.machine import Machine
 from train.simulator.motion import RATE
-from train.simulator.synth import render
+from train.simulator.setting import Conditions, OperatingPoint
+from train.simulator.synth import apart, render
 
 _FAULT_VARIANTS = 4  # a fault of one name differs from clip to clip in this many ways
 
@@ -67,12 +69,7 @@ class Truth:
 
 def make_clip(job: Job, root: Path) -> Truth:
     """Render one clip and write it."""
-    machine, rng = draw_machine(job.machine.machine, job.machine.seed), job.rng()
-    points = operating_points(machine)[job.domain]
-    point = points[job.index % len(points)]
-    conditions = draw_conditions(machine, point, rng)
-    variant = int(rng.integers(_FAULT_VARIANTS))
-    fault = draw_fault(machine, job.fault, job.severity_db, variant) if job.fault else None
+    machine, point, conditions, fault, rng = _drawn(job)
     sound = render(machine, conditions, job.seconds, rng, fault)
     attributes = "_".join(f"{key}_{value}" for key, value in point.attributes().items())
     name = f"section_{job.machine.section}_{job.domain}_{job.split}_{job.label}_{job.index:04d}_{attributes}.wav"
@@ -92,6 +89,24 @@ def make_clip(job: Job, root: Path) -> Truth:
         gain_db=round(conditions.gain_db, 2),
         attributes=attributes,
     )
+
+
+def layers(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """An anomalous clip again, before any gain: [samples] without its fault, [samples] of the fault alone."""
+    machine, _, conditions, fault, rng = _drawn(job)
+    assert fault is not None, f"{job}: no fault"
+    return apart(machine, conditions, job.seconds, rng, fault)
+
+
+def _drawn(job: Job) -> tuple[Machine, OperatingPoint, Conditions, Fault | None, np.random.Generator]:
+    """What a clip is rendered from; the generator is then the sound's own."""
+    machine, rng = draw_machine(job.machine.machine, job.machine.seed), job.rng()
+    points = operating_points(machine)[job.domain]
+    point = points[job.index % len(points)]
+    conditions = draw_conditions(machine, point, rng)
+    variant = int(rng.integers(_FAULT_VARIANTS))
+    fault = draw_fault(machine, job.fault, job.severity_db, variant) if job.fault else None
+    return machine, point, conditions, fault, rng
 
 
 def folder_of(root: Path, job: Job) -> Path:

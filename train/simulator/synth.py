@@ -67,6 +67,19 @@ def render(
     return sound * np.float32(min(1.0, _LOUDEST / max(np.abs(sound).max(), 1e-9)))
 
 
+def apart(
+    machine: Machine, conditions: Conditions, seconds: float, rng: np.random.Generator, fault: Fault
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `render` adds up with the same generator, before any gain: sound without the fault, and the fault alone."""
+    samples = round(seconds * RATE)
+    blocks = -(-(_SKIP + max(samples, round(min(seconds, 10.0) * RATE))) // BLOCK)
+    layers = list(islice(_layers(machine, conditions, rng, fault, BLOCK), blocks))
+    gain = _fault_gain(layers, fault.severity_db, round(min(seconds, 10.0) * RATE))
+    own = np.concatenate([part.machine + part.place for part in layers])[_SKIP:][:samples]
+    alone = np.concatenate([part.fault for part in layers if part.fault is not None])[_SKIP:][:samples]
+    return own, alone * np.float32(gain)
+
+
 def take(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
     """The first samples of a stream."""
     out, filled = np.empty(samples, np.float32), 0
