@@ -49,10 +49,12 @@ def record(options: argparse.Namespace) -> int:
     writer = ClipWriter(folder, SAMPLE_RATE, samples)
     with stop_signals() as stop:
         source = _microphone(options, SAMPLE_RATE)
-        say(f"{source.name}: clips of {options.clip_seconds:g} s to {folder}; Ctrl-C ends")
+        say(f"clips of {options.clip_seconds:g} s to {folder}; Ctrl-C ends")
         try:
             for block in until(source, stop, None if options.clips else _samples(seconds)):
                 writer.write(block)
+                for change in source.changes():
+                    say(change.reason)
                 if writer.clips == options.clips:
                     break
         finally:

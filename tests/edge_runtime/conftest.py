@@ -9,7 +9,8 @@ import pytest
 from edge_runtime.__main__ import main
 from edge_runtime.cli import run_command
 from tests.conftest import hum, write_wav
-from tests.edge_runtime.fake_portaudio import Microphone, pieces
+from tests.edge_runtime.fake_microphone import PortAudio
+from tests.edge_runtime.sound_server import playing, server  # noqa: F401 - fixtures for every test here
 
 HOP = 8 * 512
 FAULT = 400.0  # Hz: another machine by far
@@ -50,12 +51,10 @@ def faulty(tmp_path):
 
 
 @pytest.fixture
-def microphone(monkeypatch):
-    """A microphone that gives 3.3 s of sound, with an overflow after 1.2 s, and then dies."""
+def microphone(monkeypatch, tmp_path_factory):
+    """A microphone that gives 3.3 s of sound, with an overflow after 1.2 s, dies, and comes back with the same."""
     sound = hum(3.3)
-    script = pieces(sound)
-    script[38] = (script[38][0], True)
-    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(script=[*script, "end"]))
+    PortAudio(tmp_path_factory.mktemp("microphone") / "portaudio", monkeypatch).plays(sound, overflows=[38])
     return sound
 
 

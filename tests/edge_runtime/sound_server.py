@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, hum, write_wav
 
 ALSA = """
 </usr/share/alsa/alsa.conf>
@@ -143,3 +143,12 @@ def server():
     server = opened()
     yield server
     closed(server)
+
+
+@pytest.fixture
+def playing(server, tmp_path):
+    """The hum of a machine, as long as a test needs it."""
+    player = server.play(write_wav(tmp_path / "playing.wav", hum(60)))
+    yield
+    player.kill()
+    player.wait()

@@ -40,13 +40,10 @@ def bench(tmp_path):
     return tmp_path
 
 
-INPUTS = [
-    hardware(0, 0, "tegra"),
-    hardware(1, 1),
-    hardware(2, 2),
-    hardware(3, 10, "U20"),
-    Input(4, "pulsemic", 32, 44_100, True),
-]
+CARDS = [hardware(0, 0, "tegra"), hardware(1, 1), hardware(2, 2), hardware(3, 10, "U20")]
+INPUTS = [*CARDS, Input(4, "pulsemic", 32, 44_100, True)]
+ABSENT = """usb:0d8c:9999 usb:2752:0019:OTHER usb:2752:0019:A1 usb-port:1-2 usb-port:1-2.3:1.0 card:Dev card:device
+2 pulse USB hw:2,0 pcm: usb: card: usb:2752"""
 
 
 @pytest.mark.parametrize(
