@@ -83,6 +83,7 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--command", metavar="CMD", help="run on alarm and on return to normal; event on stdin")
     command.add_argument("--on-delay", type=float, metavar="S", help="seconds before an alarm (30)")
     command.add_argument("--off-delay", type=float, metavar="S", help="seconds before it is over (60)")
+    command.add_argument("--no-compare", action="store_const", const=True, help="score sound unlike the enrolled, too")
     command.add_argument("--state", metavar="DIR", help="keep alarms there, so that they survive a restart")
     command.add_argument("-v", "--verbose", action="store_true", help="a line per window on stderr")
 

@@ -17,12 +17,16 @@ from edge_runtime.log import Log
 from edge_runtime.notify import Notify
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
+from edge_runtime.quality import QualitySettings
 from edge_runtime.recorder import Recorder
 from edge_runtime.service import Service, stop_signals
 from edge_runtime.site import MachineSettings, Site, load_site, of_bundle
 from edge_runtime.sound import sound_files
 
-OWN = ("machine", "threshold", "channel", "device", "rate", "on_delay", "off_delay", "command", "state", "backend")
+OWN = (  # what a site file says itself
+    *("machine", "threshold", "channel", "no_compare", "device", "rate", "on_delay", "off_delay", "command", "state"),
+    "backend",
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,6 +71,7 @@ def _short(options: argparse.Namespace) -> Site:
         machine=options.machine,
         channel=options.channel or 0,
         threshold=options.threshold,
+        quality=QualitySettings(compare=not options.no_compare),
         alarm=AlarmSettings(alarm=level),
     )
     outputs: dict[str, OutputSettings] = (

@@ -7,11 +7,11 @@ from export.budgets import Budget
 from export.compare import Comparison
 
 FORMAT = 1
-WAIT, HELD, OTHERS, REST = "block wait", "held in the resampler", "other machines", "the rest"
+WAIT, HELD, REST = "block wait", "held in the resampler", "the rest"
 AFTER, TOTAL = "block to decision", "microphone to decision"
 STAGES = (
     *(WAIT, HELD, "resample", "features", "quality", "copy in", "engine", "copy out", "score", "alarm"),
-    *(OTHERS, REST, AFTER, TOTAL),
+    *(REST, AFTER, TOTAL),
 )
 
 
@@ -31,7 +31,7 @@ class Stage(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """So many machines on one device, their windows scored one after the other."""
+    """So many machines on the channels of one microphone, their windows scored in one batch."""
 
     machines: int
     windows: int  # of all machines, after warm-up

@@ -3,10 +3,11 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from calib.golden import golden_clip
@@ -14,13 +15,18 @@ from edge_runtime import events
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.backends import Backend
 from edge_runtime.bundle import Model
-from edge_runtime.capture import BLOCK_S, Block
-from edge_runtime.detector import Detector
-from edge_runtime.features import Doubles, Floats
+from edge_runtime.capture import BLOCK_S, Block, Change
+from edge_runtime.detector import Detector, Ear
+from edge_runtime.features import Doubles
+from edge_runtime.journal.rows import Moment
+from edge_runtime.monitor import Monitor
+from edge_runtime.panel import Panel
+from edge_runtime.post import Group, Post
+from edge_runtime.quality import QualitySettings
 from edge_runtime.scoring import Machine
 from edge_runtime.service import Service
 from edge_runtime.sound import Resampler
-from export.latency.content import AFTER, HELD, OTHERS, REST, STAGES, TOTAL, WAIT, Load, Stage
+from export.latency.content import AFTER, HELD, REST, STAGES, TOTAL, WAIT, Load, Stage
 
 T = TypeVar("T")
 LOOP_S = 4.0  # seconds of sound, heard again and again
@@ -69,20 +75,34 @@ class Clock:
 
 
 class Microphone:
-    """A `Source` that never ends: the same seconds of a simulated hum at the sound card's own rate."""
+    """A `Source` that never ends: seconds of a simulated hum at the sound card's own rate, on every channel."""
 
-    def __init__(self, rate: int, wanted: int, clock: Clock) -> None:
+    ended = False
+
+    def __init__(self, rate: int, wanted: int, channels: int, clock: Clock) -> None:
         self.name = f"memory, {rate} Hz"
-        self._sound, self._block = golden_clip(round(LOOP_S * rate), rate), round(rate * BLOCK_S)
-        self._resampler, self._clock = Resampler(rate, wanted), clock
+        sound = golden_clip(round(LOOP_S * rate), rate)
+        self._sound, self._block = np.repeat(sound[:, np.newaxis], channels, axis=1), round(rate * BLOCK_S)
+        self._resampler, self._clock = Resampler(rate, wanted, channels), clock
         self._rate, self._heard = rate, 0
 
-    def blocks(self) -> Iterator[Block]:
-        """Blocks of a microphone's size, resampled as a microphone's are."""
-        new: str | None = self.name
-        while True:
-            yield Block(self._resampled(self._next())[:, None], new=new)
-            new = None
+    def take(self) -> Iterator[Block]:
+        """A block of a microphone's size, resampled as a microphone's is."""
+        new = None if self._heard else self.name
+        places = np.arange(self._heard, self._heard + self._block)
+        self._heard += self._block
+        sound = np.take(self._sound, places, axis=0, mode="wrap")
+        with self._clock("resample"):
+            samples = self._resampler.push(sound)
+        yield Block(samples, self.heard_s, new=new)
+
+    def changes(self) -> Iterable[Change]:
+        """It is always heard."""
+        return ()
+
+    def fileno(self) -> int | None:
+        """It is always ready."""
+        return None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -92,75 +112,57 @@ class Microphone:
         """Seconds of sound that have come in."""
         return self._heard / self._rate
 
-    def _next(self) -> Floats:
-        places = np.arange(self._heard, self._heard + self._block)
-        self._heard += self._block
-        return np.take(self._sound, places, mode="wrap")
-
-    def _resampled(self, samples: Floats) -> Floats:
-        with self._clock("resample"):
-            return self._resampler.push(samples)
-
 
 class Listener:
-    """One machine: its microphone, detector, alarm and events."""
+    """So many machines on the channels of one microphone, their service, and what it took them to decide."""
 
-    def __init__(self, model: Model, machine: Machine, backend: Backend, rate: int) -> None:
-        self.clock, self.decided = Clock(), 0.0  # moment of the decision of this tick; 0: there was none
-        self.held_s = 0.0  # sound that had come in after the end of the window
-        self.microphone = Microphone(rate, model.sample_rate, self.clock)
-        detector = Detector(model, machine, backend, self.clock)
-        self._service = Service(detector, AlarmSettings(), self._tell)
-        self._blocks = self.microphone.blocks()
+    def __init__(self, model: Model, machine: Machine, backend: Backend, machines: int, rate: int) -> None:
+        self.clock = Clock()
+        self.path: list[dict[str, float]] = []  # of each window of this tick: stage -> seconds from the block
+        self._microphone = Microphone(rate, model.sample_rate, machines, self.clock)
+        self._arrived = 0.0
+        named = [msgspec.structs.replace(machine, name=f"machine {number}") for number in range(machines)]
+        ears = [Ear(one, channel, QualitySettings(compare=False)) for channel, one in enumerate(named)]
+        monitors = [Monitor(one, AlarmSettings(), model) for one in named]
+        post = Post("memory", self._microphone, [Group(Detector(model, backend, ears, self.clock), monitors)])
+        panel = Panel({one.name: AlarmSettings() for one in named}, None, Moment(0.0, 0.0))
+        self._service = Service([post], self._tell, panel, stages=self.clock)
 
     def tick(self) -> None:
-        """The next block has arrived."""
+        """The next block arrives."""
         self.clock.tick.clear()
-        self.decided = 0.0
-        self._service.take(next(self._blocks))
+        self.path.clear()
+        self._arrived = time.perf_counter()
+        self._service.turn()
 
     def _tell(self, event: events.Event) -> None:
         if isinstance(event, events.Window):
-            self.decided = time.perf_counter()
-            self.held_s = max(0.0, self.microphone.heard_s - event.end_s)
+            total, taken = time.perf_counter() - self._arrived, dict(self.clock.tick)
+            held = max(0.0, self._microphone.heard_s - event.end_s)  # sound that came in after the end of the window
+            self.path.append(taken | {REST: total - sum(taken.values()), AFTER: total, HELD: held})
 
 
 def measure(model: Model, machine: Machine, backend: Backend, machines: int, windows: int, rate: int) -> Load:
-    """So many machines that hear alike, until there were so many windows of all together.
-
-    Their windows end in the same block, the worst there is: the last one waits for all others.
-    """
-    listeners = [Listener(model, machine, backend, rate) for _ in range(machines)]
+    """So many machines that hear alike, until there were so many windows of all together."""
+    listener = Listener(model, machine, backend, machines, rate)
     path: list[dict[str, float]] = []
     work: dict[str, float] = defaultdict(float)
     sound = busy = cpu = 0.0
     hops = -WARM
     while hops < math.ceil(windows / machines):
         began, spent = time.perf_counter(), time.process_time()
-        found = _tick(listeners, work if hops >= 0 else defaultdict(float))
+        listener.tick()
+        found = list(listener.path)
         hops += bool(found)
         if hops > 0 or (hops == 0 and not found):  # the hop that ends the warming-up belongs to it
             path += found
             sound, busy = sound + BLOCK_S, busy + time.perf_counter() - began
             cpu += time.process_time() - spent
+        if found:
+            for name, seconds in listener.clock.window.items():
+                work[name] += seconds if hops > 0 else 0.0
+            listener.clock.window.clear()
     return Load(machines, len(path), stages(path), _work(work, len(path)), busy / sound, cpu / busy)
-
-
-def _tick(listeners: list[Listener], work: dict[str, float]) -> list[dict[str, float]]:
-    """A block for every machine, one after the other -> of each window that ends, stage -> seconds from the block."""
-    arrived, found = time.perf_counter(), []
-    for listener in listeners:
-        began = time.perf_counter()
-        listener.tick()
-        if not listener.decided:
-            continue
-        taken = dict(listener.clock.tick) | ({OTHERS: began - arrived} if len(listeners) > 1 else {})
-        total = listener.decided - arrived
-        found.append(taken | {REST: total - sum(taken.values()), AFTER: total, HELD: listener.held_s})
-        for name, seconds in listener.clock.window.items():
-            work[name] += seconds
-        listener.clock.window.clear()
-    return found
 
 
 def stages(path: list[dict[str, float]]) -> list[Stage]:
