@@ -36,7 +36,7 @@ from edge_runtime.journal import Request, Visitor
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.post import Post
 from edge_runtime.service import Service
-from edge_runtime.site import MachineSettings, Site
+from edge_runtime.site_file import MachineSettings, Site
 
 RATE, BLOCK = features.SAMPLE_RATE, features.SAMPLE_RATE // 2
 LOOP_S = 60  # seconds of sound that are heard again and again, from another place each time

@@ -168,7 +168,7 @@ def _visitor(place: str) -> "Visitor":
         return Visitor(folder)
     if not folder.exists():
         raise ConfigError(f"{place}: no such file or folder; give the site file or the folder of its state")
-    from edge_runtime.site import load_site
+    from edge_runtime.site_file import load_site
 
     state = load_site(folder).state
     if state is None:

@@ -24,7 +24,7 @@ from edge_runtime.panel import Panel
 from edge_runtime.post import Group, Post
 from edge_runtime.recorder import Recorder
 from edge_runtime.scoring import Machine
-from edge_runtime.site import MachineSettings, Site
+from edge_runtime.site_file import MachineSettings, Site
 
 LOOK_S = 60.0  # between two looks at whether a bundle was replaced
 

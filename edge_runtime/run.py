@@ -20,7 +20,7 @@ from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
 from edge_runtime.recorder import Recorder
 from edge_runtime.service import Service, stop_signals
-from edge_runtime.site import MachineSettings, Site, load_site, of_bundle
+from edge_runtime.site_file import MachineSettings, Site, load_site, of_bundle
 from edge_runtime.sound import sound_files
 
 OWN = (  # what a site file says itself

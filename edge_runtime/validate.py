@@ -14,7 +14,7 @@ import msgspec
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.listening import Placed, place
-from edge_runtime.site import Site, load_site
+from edge_runtime.site_file import Site, load_site
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -165,9 +165,9 @@ def test_without_by_it_is_the_login_name(listener, tmp_path, monkeypatch):
 
 
 def test_a_site_file_stands_for_the_folder_of_its_state(tmp_path, type_in, monkeypatch):
-    site = types.ModuleType("edge_runtime.site")
+    site = types.ModuleType("edge_runtime.site_file")
     site.load_site = lambda path: types.SimpleNamespace(state=tmp_path / "state")
-    monkeypatch.setitem(sys.modules, "edge_runtime.site", site)
+    monkeypatch.setitem(sys.modules, "edge_runtime.site_file", site)
     (tmp_path / "site.yaml").write_text("name: pump house\n")
     Journal(tmp_path / "state").close()
     code, told, _ = type_in("alarms", tmp_path / "site.yaml", "--json")
