@@ -6,6 +6,7 @@ It never ends in order: PortAudio beside a sound server that hangs would hang in
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -71,7 +72,7 @@ class Capture:
 
     def moved(self) -> str:
         """Where the stream is connected by now, in words; empty while nothing has changed."""
-        if self.place is None or (now := pulse.look(os.getpid())) is None or now.source == self.place.source:
+        if self.place is None or (now := pulse.moved(os.getpid(), self.place)) is None:
             return ""
         return f"the sound server has moved the stream to {now.source}, which is another microphone"
 
@@ -124,12 +125,15 @@ class Pipe:
 
 def main(argv: list[str]) -> NoReturn:
     """Capture until the listener is gone or the microphone fails."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the listener, which ends in order and this with it
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_listener, daemon=True).start()
     pipe = Pipe()
     try:
         _capture(msgspec.json.decode(argv[0], type=wire.Wanted), pipe)
     except Exception as error:  # whatever it is, the listener is told, and tries again
-        pipe.tell(wire.Failed(str(error) if isinstance(error, DeviceError) else repr(first_line(error))))
+        said = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {first_line(error)}"
+        pipe.tell(wire.Failed(said))
     os._exit(1)
 
 

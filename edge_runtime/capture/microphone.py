@@ -1,6 +1,7 @@
 """A microphone that is never given up: heard through a child process that is killed and started anew when it fails."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -18,6 +19,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0, 5.0)  # seconds before the next attempt; the la
 KNOWN_S = 1.5  # seconds at most, where the microphone was heard before: it is to be heard within 3 s of its return
 TICK_S = 0.25  # seconds without sound that are told at once
 REASONS = 3  # told of one absence; two that take turns are not told for ever
+CHANGES = 64  # kept for who never asks
 UNKILLED = 8  # processes that hang inside a driver, and so outlive their killing, before no more are started
 CLOSE_S = 0.3  # seconds to see a killed process go
 POLL_S = 0.01  # seconds between looks of a constructor that waits
@@ -43,13 +45,13 @@ class Microphone:
         self._wanted = wire.Wanted(settings.device, settings.rate, tuple(channels))
         self._rate, self._channels, self._command, self._clock = sample_rate, list(channels), command, clock
         self._ready: list[Block] = []
-        self._changes: list[Change] = []
+        self._changes: deque[Change] = deque(maxlen=CHANGES)
         self._reasons: list[str] = []  # told of this absence
         self._timeline = Timeline(sample_rate, clock())
         self._child: Child | None = None
         self._dying: list[Child] = []
         self._hearing: Hearing | None = None
-        self._identity: str | None = None  # the source that the name meant when it was first heard
+        self._known, self._identity = False, ""  # heard before; the source that the name meant then, "": not told
         self._shut = False
         self._listening, self._heard_s = False, clock()  # when the last sound came
         self._attempts, self._next_s = 0, 0.0  # failed ones since then; when the next is due
@@ -66,7 +68,8 @@ class Microphone:
 
     def changes(self) -> Iterable[Change]:
         """Each once."""
-        changes, self._changes = self._changes, []
+        changes = list(self._changes)
+        self._changes.clear()
         return changes
 
     def fileno(self) -> int | None:
@@ -123,7 +126,7 @@ class Microphone:
             self._lose(self._stalled())
 
     def _opened(self, opened: wire.Opened) -> None:
-        if self._identity not in (None, opened.identity):
+        if self._identity not in ("", opened.identity):
             other = opened.identity or "a source that cannot be told"
             self._lose(f"the name means {other} now, and meant {self._identity} when it was first heard")
             return
@@ -135,25 +138,27 @@ class Microphone:
             self._lose("the capturing process gave sound before it said of what")
             return
         self._waited_s, self._attempts = 0.0, 0
-        for block in hearing.blocks(sound):
-            if not self._listening:
-                block = self._returned(hearing, block, sound)
-            self._ready.append(self._timeline.give(block))
+        if self._listening:
+            blocks = list(hearing.blocks(sound))
+        else:
+            blocks = [self._returned(hearing, msgspec.structs.replace(sound, lost=0))]
+        self._ready += map(self._timeline.give, blocks)
         self._heard_s, self.drift_ppm = sound.at_s, hearing.clock.drift_ppm or self.drift_ppm
 
-    def _returned(self, hearing: Hearing, block: Block, sound: wire.Sound) -> Block:
+    def _returned(self, hearing: Hearing, sound: wire.Sound) -> Block:
         """The first block of a recording: with all the time that has passed without sound."""
         opened, seconds = hearing.opened, sound.frames / hearing.opened.rate
-        if self._identity is None:
-            self._identity = opened.identity
+        if not self._known:
             words = f"listening to {opened.name}, {opened.channels} channels, {opened.rate} Hz"
         else:
             words = f"heard again after {sound.at_s - seconds - self._heard_s:.1f} s"
         if not self._reasons:
             self._timeline.begin(sound.at_s - seconds)
-        self._listening, self._reasons = True, []
+        self._listening, self._known, self._reasons = True, True, []
+        self._identity = self._identity or opened.identity
         self._changes.append(Change(True, f"{self.name}: {words}"))
         lost = self._timeline.missing(sound.at_s, round(seconds * self._rate))
+        (block,) = hearing.blocks(sound)
         return msgspec.structs.replace(block, lost=lost, new=self.name)
 
     def _stalled(self) -> str:
@@ -168,7 +173,7 @@ class Microphone:
         now = self._clock()
         self._kill()
         self._end()
-        self._next_s = now + pause_s(self._attempts, self._identity is not None)
+        self._next_s = now + pause_s(self._attempts, self._known)
         self._attempts += 1
         self._tell(words)
 

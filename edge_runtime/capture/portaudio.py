@@ -67,28 +67,39 @@ class Stream:
         refused = ""
         for rate, count in ((rate, count) for rate in rates for count in channels):
             try:
-                with _quiet():
-                    self._stream = portaudio.RawInputStream(
-                        device=device.index,
-                        channels=count,
-                        samplerate=rate,
-                        blocksize=round(rate * BLOCK_S),
-                        latency=LATENCY_S,
-                        dtype="float32",
-                        callback=callback,
-                        finished_callback=ended,
-                    )
-                    self._stream.start()
-                self.rate, self.channels = rate, count
-                return
+                self._stream = _started(
+                    portaudio,
+                    device=device.index,
+                    channels=count,
+                    samplerate=rate,
+                    blocksize=round(rate * BLOCK_S),
+                    latency=LATENCY_S,
+                    dtype="float32",
+                    callback=callback,
+                    finished_callback=ended,
+                )
             except portaudio.PortAudioError as error:
                 refused = _said(error)
+            else:
+                self.rate, self.channels = rate, count
+                return
         asked = f"{rates[0]} Hz" if len(rates) == 1 else "any rate"
         raise DeviceError(f"cannot be opened at {asked} ({refused}); is another program using it?")
 
     def close(self) -> None:
         """Give back the device. Beside a sound server that hangs this hangs: who calls it must be one to be killed."""
         self._stream.close(True)
+
+
+def _started(portaudio: Any, **options: Any) -> Any:
+    with _quiet():
+        stream = portaudio.RawInputStream(**options)
+        try:
+            stream.start()
+        except portaudio.PortAudioError:
+            stream.close(True)
+            raise
+    return stream
 
 
 def _said(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A capturing child process as its parent sees it: started, read without waiting, killed."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from edge_runtime.capture import wire
 COMMAND = (sys.executable, "-m", "edge_runtime.capture.child")
 PIPE_BYTES = 1 << 20  # of the kernel, between child and listener: 16 s of one channel at 16 kHz, 5 s at 48 kHz
 READ_BYTES = 1 << 16  # at once
-SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux
 HOME = str(Path(__file__).resolve().parents[2])  # where the child finds this package
 
 
@@ -87,7 +87,5 @@ class Child:
 
 def _enlarge(pipe: int) -> None:
     """What the kernel allows; where it refuses, the child's own queue has to do."""
-    import fcntl
-
     with suppress(OSError):
-        fcntl.fcntl(pipe, SET_PIPE_SIZE, PIPE_BYTES)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

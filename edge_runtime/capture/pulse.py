@@ -13,7 +13,8 @@ BETWEEN_S = 2.0  # seconds between looks
 class Place(msgspec.Struct, frozen=True):
     """The source that a stream is connected to."""
 
-    source: str  # its name in the sound server
+    number: int  # in the sound server; never given again while it runs
+    source: str  # its name there
     rate: int  # Hz, its own
     channels: int
     suspended: bool = False
@@ -23,6 +24,15 @@ def look(process: int) -> Place | None:
     """Where the stream of a process is connected; None where there is no sound server, or none that knows it."""
     index = source_of(_said("list", "source-outputs"), process)
     return None if index is None else place_of(_said("list", "short", "sources"), index)
+
+
+def moved(process: int, place: Place) -> Place | None:
+    """Where the stream is connected now, if that is another source."""
+    index = source_of(_said("list", "source-outputs"), process)
+    if index in (None, place.number):
+        return None
+    now = look(process)
+    return None if now is None or now.source == place.source else now
 
 
 def reached() -> bool:
@@ -45,7 +55,7 @@ def place_of(sources: str, index: int) -> Place | None:
         number, name, _, form, state = (line.split("\t") + [""] * 5)[:5]
         sample = re.search(r"(\d+)ch (\d+)Hz", form)
         if number == str(index) and sample:
-            return Place(name, int(sample[2]), int(sample[1]), state == "SUSPENDED")
+            return Place(index, name, int(sample[2]), int(sample[1]), state == "SUSPENDED")
     return None
 
 

@@ -126,7 +126,7 @@ def test_a_device_that_takes_no_rate_is_an_error(portaudio):
     [
         ("raise OSError('PortAudio library not found')", "apt install libportaudio2"),
         ("raise ModuleNotFoundError('No module named sounddevice')", r"pip install 'auscult\[mic\]'"),
-        ("query_devices = None", "'NoneType' object is not callable"),
+        ("query_devices = None", "TypeError: 'NoneType' object is not callable"),
     ],
 )
 def test_what_is_missing_for_a_microphone_is_named(tmp_path, monkeypatch, content, words):
@@ -152,6 +152,20 @@ def test_the_child_ends_when_its_listener_is_gone(portaudio):
     portaudio.plays(hum(30), pause_s=0.032)
     child = start()
     first_sound(child)
+    child.stdin.close()
+    assert child.wait(2) == 0
+    child.stdout.close()
+
+
+def test_signals_that_are_meant_for_the_listener_do_not_end_the_child(portaudio):
+    portaudio.plays(hum(30), pause_s=0.032)
+    child = start()
+    first_sound(child)
+    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGTERM)
+    first_sound(child)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.2)
     child.stdin.close()
     assert child.wait(2) == 0
     child.stdout.close()

@@ -144,6 +144,26 @@ def test_another_source_behind_the_same_name_is_refused_until_the_first_is_back(
     assert [block.new for block in heard.blocks if len(block.samples)].count("default") == 2
 
 
+def test_a_source_that_could_not_be_told_at_first_is_remembered_once_it_can(hear):
+    heard = hear(
+        [["open", ""], ["sound", 0.2]],
+        [["open", "left"], ["sound", 0.2]],
+        [["open", ""], ["sound", 60.0]],
+        device="default",
+    )
+    for listening in (True, False, True, False, False):
+        heard.changed(listening)
+    assert "means a source that cannot be told now, and meant left" in reasons(heard)[-1]
+
+
+def test_losses_before_the_first_sound_are_not_counted_twice(hear):
+    heard = hear([["fail", "absent"]], [["open", ""], ["lost", 8000], ["sound", 60.0]])
+    heard.changed(False)
+    heard.changed(True)
+    heard.for_s(0.3)
+    assert abs(heard.ahead_s) < 0.1  # seconds
+
+
 def test_a_listener_that_was_stopped_itself_does_not_blame_the_microphone(hear):
     heard = hear(STEADY)
     heard.changed(True)

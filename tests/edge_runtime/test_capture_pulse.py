@@ -277,5 +277,5 @@ Source Output #5
 """
     assert (pulse.source_of(outputs, 7), pulse.source_of(outputs, 77), pulse.source_of("", 7)) == (12, 1, None)
     sources = "1\tcard\tmodule.c\ts16le 2ch 44100Hz\tIDLE\n12\tusb\tPipeWire\tfloat32le 6ch 48000Hz\tSUSPENDED"
-    assert pulse.place_of(sources, 12) == pulse.Place("usb", 48_000, 6, True)
+    assert pulse.place_of(sources, 12) == pulse.Place(12, "usb", 48_000, 6, True)
     assert pulse.place_of(sources, 2) is None
