@@ -2,7 +2,7 @@
 
 Nothing of the user's is touched: the sound server, its socket and ALSA's configuration live in a temporary folder. The
 null sink "mic" is the microphone `pulsemic`, "other" is `othermic`; what is played into a sink is what its microphone
-hears. `stuckmic` needs no server: it repeats its last samples for ever.
+hears. `stuckmic` is `pulsemic` as long as it is not stuck.
 """
 
 import ctypes.util
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, hum, write_wav
@@ -25,7 +26,7 @@ ALSA = """
 pcm.pulsemic {{ type pulse; device "mic.monitor" }}
 pcm.othermic {{ type pulse; device "other.monitor" }}
 pcm.anymic {{ type pulse }}
-pcm.stuckmic {{ type file; slave.pcm null; file "/dev/null"; infile "{folder}/stuck.raw"; format "raw" }}
+pcm.stuckmic {{ type file; slave.pcm pulsemic; file "/dev/null"; infile "{folder}/stuck.raw"; format "raw" }}
 """
 
 
@@ -53,6 +54,7 @@ class SoundServer:
     def __init__(self, folder, rate=16_000, channels=1):
         self.folder, self.rate, self.channels = folder, rate, channels
         (folder / "alsa.conf").write_text(ALSA.format(folder=folder))
+        (folder / "stuck.raw").touch()
         ours = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder), "ALSA_CONFIG_PATH": str(folder / "alsa.conf")}
         theirs = ("PULSE_", "DBUS_", "XDG_")
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(theirs)} | ours
@@ -121,9 +123,10 @@ class SoundServer:
         """Into a microphone, in real time; a process."""
         return self.start(["paplay", f"--device={sink}", "--latency-msec=100", file], stderr=subprocess.DEVNULL)
 
-    def stick(self, samples):
-        """[samples] int16 at 16 kHz that `stuckmic` gives, the last of them for ever."""
-        (self.folder / "stuck.raw").write_bytes(samples.tobytes())
+    def stick(self, samples, seconds=60.0):
+        """[samples] float32 at the server's rate that `stuckmic` gives over and over instead of what it hears."""
+        again = np.resize(samples.astype(np.float32), round(seconds * self.rate) * self.channels)
+        again.tofile(self.folder / "stuck.raw")
 
 
 def opened(**options):

@@ -263,6 +263,16 @@ def test_a_child_that_is_killed_is_replaced(bench):
     assert abs(heard.ahead_s) < AHEAD_S
 
 
+def test_a_stuck_buffer_is_what_the_test_bench_makes_of_it(bench):
+    stuck = hum(0.1)
+    bench.server.stick(stuck)
+    bench.play()
+    heard = bench.hear(MicrophoneSettings("stuckmic"))
+    heard.changed(True)
+    heard.for_s(1.5)
+    assert np.array_equal(heard.sound[-4800:-1600], np.tile(heard.sound[-1600:], 2))
+
+
 def test_what_pactl_says_is_understood():
     outputs = """Source Output #4
 \tSource: 1
