@@ -25,7 +25,9 @@ ENTRY = [name for name in Entry.__struct_fields__ if name != "number"]
 INSERT = f"INSERT INTO changes ({', '.join(ENTRY)}) VALUES ({', '.join(':' + name for name in ENTRY)})"
 KEEP = "INSERT OR REPLACE INTO alarms (machine, kind, kept) VALUES (?, ?, ?)"
 ASKED = "SELECT action, machine, kind, who, why, seconds, number FROM requests WHERE taken = 0 ORDER BY number"
-LEFT = "UPDATE requests SET taken = 1, refused = 1, answer = 'nobody listened any more' WHERE answer IS NULL"
+LEFT = """UPDATE requests SET refused = 1, taken = 1, answer = CASE taken
+    WHEN 0 THEN 'nobody listened: nothing is done' ELSE 'the listener ended before it answered; see: alarms' END
+    WHERE answer IS NULL"""
 
 
 class Journal:
@@ -43,6 +45,7 @@ class Journal:
         self._waiting: deque[dict[str, object]] = deque(maxlen=WAITING)
         self._broken = False
         self._version = -1  # of the file, as other processes have changed it
+        self._inode = 0  # of the file
         self._asked_s = self._beat_s = self._aside_s = float("-inf")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -71,16 +74,13 @@ class Journal:
         if self._db is None or time.monotonic() < self._asked_s:
             return []
         self._asked_s = time.monotonic() + RETRY_S
-        found: list[Request] = []
+        taken: list[Request] = []
         with self._trying():
             version = self._db.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
-                with self._transaction() as db:
-                    found = [Request(*row) for row in db.execute(ASKED)]
-                    db.executemany("UPDATE requests SET taken = 1 WHERE number = ?", [(one.number,) for one in found])
-                self._version = version
+                taken, self._version = self._take(), version
             self._asked_s = float("-inf")
-        return found
+        return taken
 
     def answer(self, request: Request, words: str, refused: bool) -> None:
         """Tell who asked what has become of it."""
@@ -97,6 +97,7 @@ class Journal:
     def beat(self, moment: Moment, heard: Sequence[Heard], kept: Sequence[Kept]) -> None:
         """A sign of life and every alarm as it is now (of a shelf: what is left); what waits is tried again."""
         self._beat_s = moment.now_s
+        self._follow()
         self._known |= {(one.machine, one.kind): one for one in kept}
         row = (os.getpid(), moment.time, time.monotonic(), msgspec.json.encode(heard).decode())
         self._flush(kept, row)
@@ -105,12 +106,33 @@ class Journal:
         """Try once more to write what waits; give file and folder back."""
         if self._waiting:
             self._flush(self.states())
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-        if self._lock is not None:
-            os.close(self._lock)
-        self._db = self._lock = None
+        self._let_go()
+
+    def _take(self) -> list[Request]:
+        """Requests that nobody withdraws any more; one that no visitor of ours can have written is refused."""
+        found: list[Request] = []
+        with self._transaction() as db:
+            for row in db.execute(ASKED).fetchall():
+                number, answer = row[-1], None
+                try:
+                    found.append(msgspec.convert(dict(zip(Request.__struct_fields__, row, strict=True)), Request))
+                except msgspec.ValidationError as error:
+                    answer = f"not understood: {error}"
+                db.execute(
+                    "UPDATE requests SET taken = 1, answer = ?1, refused = ?1 IS NOT NULL WHERE number = ?2",
+                    (answer, number),
+                )
+        return found
+
+    def _follow(self) -> None:
+        """Where somebody removed or replaced the file, begin a new one, under a new lock, with every state."""
+        if self._db is None:
+            return
+        with contextlib.suppress(OSError):
+            if (self._folder / schema.FILE).stat().st_ino == self._inode:
+                return
+        self._outage(FileNotFoundError("somebody removed or replaced it"))
+        self._let_go()
 
     def _flush(self, kept: Sequence[Kept], beat: tuple[object, ...] | None = None) -> None:
         """One transaction: the changes that wait, states, a sign of life. After an outage every state."""
@@ -176,6 +198,14 @@ class Journal:
             self._open()
             self._flush(self.states())
 
+    def _let_go(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._db = self._lock = None
+
     def _open(self) -> None:
         """The folder, the lock, the file; what is in it where nothing is known yet."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +218,7 @@ class Journal:
         except BaseException:
             db.close()
             raise
-        self._db, self._version = db, -1
+        self._db, self._version, self._inode = db, -1, (self._folder / schema.FILE).stat().st_ino
 
     def _remember(self) -> None:
         """Of a journal that can be read and not written, the states."""

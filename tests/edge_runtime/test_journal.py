@@ -278,6 +278,24 @@ def test_changes_that_wait_and_rows_that_are_kept_are_bounded(open_journal, tmp_
     assert len(history) == 30 and history[-1].cause == "acknowledge" and not opened._waiting
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_emptied_under_the_listener_is_filled_again_with_the_next_beat(
+    open_journal, tmp_path, said, replaced
+):
+    opened = open_journal(tmp_path)
+    opened.record(LOUD, RAISED, AT)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    if replaced:
+        of_something_else(tmp_path / "journal.db")
+    opened.beat(AT, [], [LOUD])
+    visitor = Visitor(tmp_path)
+    assert visitor.states() == [LOUD] and visitor.listener() == os.getpid()
+    assert "somebody removed or replaced it" in said[0] and said[-1].endswith("the journal is written again")
+    ask(tmp_path)
+    assert len(opened.requests()) == 1
+
+
 # Requests
 
 
@@ -304,7 +322,30 @@ def test_what_was_asked_when_nobody_listened_is_never_done(open_journal, tmp_pat
     ask(tmp_path)
     opened = open_journal(tmp_path)
     assert opened.requests() == []
-    assert opened._db.execute("SELECT answer, refused FROM requests").fetchone() == ("nobody listened any more", 1)
+    assert opened._db.execute("SELECT answer, refused FROM requests").fetchone() == (
+        "nobody listened: nothing is done",
+        1,
+    )
+
+
+def test_what_no_command_can_have_asked_is_refused(open_journal, tmp_path):
+    opened = open_journal(tmp_path)
+    ask(tmp_path, "explode")
+    assert opened.requests() == []
+    answer, refused = opened._db.execute("SELECT answer, refused FROM requests").fetchone()
+    assert "explode" in answer and refused == 1
+
+
+def test_a_request_that_cannot_be_taken_now_is_told_later_and_once(open_journal, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "RETRY_S", 0.05)
+    opened = open_journal(tmp_path)
+    ask(tmp_path)
+    other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert opened.requests() == []
+    other.execute("ROLLBACK")
+    time.sleep(0.1)
+    assert [len(opened.requests()) for _ in range(3)] == [1, 0, 0]
 
 
 def test_a_request_that_nobody_answers_is_taken_back(open_journal, tmp_path):
