@@ -8,6 +8,7 @@ import pytest
 
 from edge_runtime.__main__ import main
 from edge_runtime.cli import run_command
+from edge_runtime.journal import Journal
 from tests.conftest import hum, write_wav
 from tests.edge_runtime.fake_microphone import PortAudio
 from tests.edge_runtime.sound_server import playing, server  # noqa: F401 - fixtures for every test here
@@ -73,3 +74,22 @@ def orin(monkeypatch, tmp_path):
     monkeypatch.setattr(trt, "Cuda", lambda: memory)
     monkeypatch.setenv("AUSCULT_CACHE", str(tmp_path / "cache"))
     return memory
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def open_journal(said):
+    """Opens journals and closes them with the test."""
+    opened = []
+
+    def give(folder):
+        opened.append(Journal(folder, said.append))
+        return opened[-1]
+
+    yield give
+    for one in opened:
+        one.close()
