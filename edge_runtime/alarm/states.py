@@ -1,4 +1,4 @@
-"""The states of an alarm, as one table; after ANSI/ISA-18.2-2016 (its letters: docs/alarms.md). No clock and no I/O.
+"""The states of an alarm, as one table; after ANSI/ISA-18.2-2016 (for people: docs/alarms.md). No clock and no I/O.
 
 Three things that people mix up: to acknowledge says "I have seen it", to reset gives a latch free, to silence stops the
 noise and changes no state.
