@@ -27,9 +27,7 @@ class Visitor:
         if not self._file.exists():
             raise ConfigError(f"{self._folder}: no {schema.FILE}: nothing has listened here; give the state folder")
         with self._readable():
-            place = f"{self._file.absolute().as_uri()}?mode=rw"
-            self._db = sqlite3.connect(place, timeout=PATIENCE_S, isolation_level=None, uri=True)
-            found = schema.version(self._db)
+            self._db, found = self._opened()
         if found != schema.VERSION:
             raise ConfigError(
                 f"{self._file}: of version {found}, wanted {schema.VERSION}; let the listener open it first"
@@ -84,6 +82,19 @@ class Visitor:
     def close(self) -> None:
         """Give the file back."""
         self._db.close()
+
+    def _opened(self) -> tuple[sqlite3.Connection, int]:
+        """Of the file, and its version. Where it is at rest, to read it takes no right to write."""
+        place = f"{self._file.absolute().as_uri()}?mode=rw"
+        db = sqlite3.connect(place, timeout=PATIENCE_S, isolation_level=None, uri=True)
+        try:
+            return db, schema.version(db)
+        except sqlite3.OperationalError:
+            db.close()
+            if self.listener() is not None or self._file.with_name(f"{schema.FILE}-wal").exists():
+                raise
+        db = schema.connect_read_only(self._file)
+        return db, schema.version(db)
 
     def _answer(self, number: int | None) -> tuple[str, bool] | None:
         row = self._db.execute("SELECT answer, refused FROM requests WHERE number = ?", (number,)).fetchone()

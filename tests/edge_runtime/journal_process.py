@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.cli import run_command
-from edge_runtime.journal import Journal, Moment
+from edge_runtime.journal import Journal, Moment, Visitor
 from edge_runtime.panel import Panel, in_words
 
 MACHINES = {"fan": AlarmSettings(latching=True), "pump": AlarmSettings()}
@@ -108,6 +108,7 @@ def locked(folder):
     panel.pass_time(now())
     told(panel.status("pump").state)
     journal.close()
+    told(Visitor(folder).states()[0].state)
     return 0
 
 
