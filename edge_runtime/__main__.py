@@ -4,6 +4,7 @@
     python -m edge_runtime record OUT --clips 100              microphone -> OUT/normal/000001.wav and on
     python -m edge_runtime score BUNDLE FILE_OR_FOLDER...      one JSON line per window
     python -m edge_runtime check BUNDLE                        does this device compute what the desktop did?
+    python -m edge_runtime doctor [SITE.yaml | BUNDLE]         is this device fit to listen, and what to do?
 
     python -m edge_runtime run BUNDLE                          listen to one machine with the default microphone
     python -m edge_runtime run BUNDLE --device NAME            with another; --backend tensorrt: on the GPU when ready
@@ -30,7 +31,8 @@ from collections.abc import Sequence
 from edge_runtime import BACKENDS
 from edge_runtime.cli import parser, run_command
 
-HOME = dict.fromkeys(("devices", "record", "score"), "commands") | {"run": "run", "validate": "validate"}
+OWN = ("run", "validate", "doctor")  # commands with a module of their own
+HOME = {name: name for name in OWN} | dict.fromkeys(("devices", "record", "score"), "commands")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from edge_runtime import alarm_commands
+    from edge_runtime import alarm_commands, doctor
 
     whole = parser(__doc__, "python -m edge_runtime")
     names = whole.add_subparsers(dest="name", required=True, metavar="COMMAND")
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     names.add_parser("check", help="replay the bundle's golden clip", add_help=False)
     _run_options(names.add_parser("run", help="listen to a machine, or to a site", allow_abbrev=False))
     _validate_options(names.add_parser("validate", help="check a site file", allow_abbrev=False))
+    doctor.options(names.add_parser("doctor", help="is this device fit to listen?", allow_abbrev=False))
     alarm_commands.add_options(names)
     return whole
 

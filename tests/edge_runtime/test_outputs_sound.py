@@ -1,16 +1,14 @@
 """The sound on alarm: over and over until somebody acknowledges or silences it, whatever happens to its player."""
 
-import importlib.util
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tests.edge_runtime.sound_server import NEEDED, closed, opened
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.outputs import sound
@@ -19,7 +17,6 @@ from edge_runtime.outputs.settings import SoundSettings
 from edge_runtime.outputs.sound import Sound
 from tests.conftest import ROOT, hum, write_wav
 from tests.edge_runtime.telling import status, until
-from tests.edge_runtime.test_live import ALSA, SoundServer, missing_packages
 
 FAKE = ROOT / "tests/edge_runtime/fake_speaker"
 CALLING = [status("unacknowledged"), status(machine="pump")]
@@ -168,25 +165,16 @@ def test_a_file_that_cannot_be_played_is_refused_at_the_start(tmp_path, content,
     assert words in str(error.value)
 
 
-live = [
-    pytest.mark.skipif(bool(missing_packages()), reason=f"apt install {' '.join(missing_packages())}"),
-    pytest.mark.skipif(importlib.util.find_spec("sounddevice") is None, reason="pip install 'auscult[mic]'"),
-]
-
-
 @pytest.fixture
 def hall(monkeypatch):
     """A sound server of our own, with a loudspeaker whose sound can be recorded."""
-    folder = Path(tempfile.mkdtemp(prefix="auscult-"))
-    server = SoundServer(folder)
-    (folder / "alsa.conf").write_text(ALSA + 'pcm.horn { type pulse; device "mic" }\n')
+    server = opened()
+    alsa = server.folder / "alsa.conf"
+    alsa.write_text(alsa.read_text() + '\npcm.horn { type pulse; device "mic" }\n')
     for key, value in server.environment.items():
         monkeypatch.setenv(key, value)
     yield server
-    server.process.send_signal(signal.SIGCONT)
-    server.process.kill()
-    server.process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    closed(server)
 
 
 def level(server, folder, seconds=1.0):
@@ -203,7 +191,7 @@ def level(server, folder, seconds=1.0):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
-@pytest.mark.parametrize("marks", [pytest.param(None, marks=live, id="PulseAudio")])
+@pytest.mark.parametrize("marks", [pytest.param(None, marks=NEEDED, id="PulseAudio")])
 def test_a_real_sound_server_plays_it_and_its_death_is_said(hall, tmp_path, number, marks):
     file = write_wav(tmp_path / "horn.wav", hum(1.0))
     horn = open_output("horn", SoundSettings(file=str(file), device="horn", pause_s=0.0))
