@@ -14,6 +14,7 @@ from edge_runtime.errors import DeviceError
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
 from edge_runtime.site import MachineSettings, Site
 from tests.conftest import ROOT, hum, write_wav
+from tests.edge_runtime.sound_server import NEEDED, server  # noqa: F401
 
 FAN = "fan_section_00"
 
@@ -255,3 +256,19 @@ def test_nothing_is_left_behind(packed, tmp_path):
     list(checks.examine(patient(site(packed, state=str(folder)), Playing(hum(2.0)))))
     assert list(folder.iterdir()) == []
     assert sorted(packed.rglob("*")) == before
+
+
+@pytest.mark.parametrize("marks", [pytest.param(None, marks=NEEDED, id="PulseAudio")])
+def test_a_real_microphone_is_heard_and_one_that_is_not_there_fails(server, packed, tmp_path, marks):  # noqa: F811
+    player = server.play(write_wav(tmp_path / "playing.wav", hum(60)))
+    words = ("doctor", packed, "--machine", FAN, "--seconds", 2, "--json", "--device")
+    well, absent = server.auscult(*words, "pulsemic"), server.auscult(*words, "nobody")
+    (out, err), (out_absent, _) = well.communicate(timeout=60), absent.communicate(timeout=60)
+    player.kill()
+    player.wait()
+    assert (well.returncode, err) == (0, ""), out
+    heard = [finding["seen"] for finding in json.loads(out) if finding["check"] == "microphone"]
+    assert "dBFS" in heard[0]
+    assert "sounds as" in heard[1]
+    assert absent.returncode == 1
+    assert [finding["check"] for finding in json.loads(out_absent) if finding["state"] == "fail"] == ["microphone"]
