@@ -51,7 +51,7 @@ class _Hour(msgspec.Struct):
 
 
 class Log:
-    """Tells each thing once."""
+    """Tells each thing once; for one thread."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Log:
         if self._lost:
             words, self._lost = f"{words} ({self._lost} lines before it were lost)", 0
         mark = f"<{PRIORITY[level]}>" if self._journal else f"{level} "
-        line = " ".join(f"{place}: {words}".split())
+        line = "".join(one if one.isprintable() else "?" for one in " ".join(f"{place}: {words}".split()))
         line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
         with suppress(OSError, ValueError):
             self._stream.write(f"{mark}{line}\n")

@@ -45,7 +45,7 @@ class Notify:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as stream:
             stream.setblocking(False)
-            stream.sendto(message.encode(), self._address)
+            stream.sendto(message.encode(errors="replace"), self._address)
 
 
 def _address(name: str) -> bytes | None:

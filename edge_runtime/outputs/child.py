@@ -16,6 +16,7 @@ from edge_runtime.outputs.worker import OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 15.0  # seconds to the first answer: Python starts from an SD card
+UNKILLED = 4  # processes that hang inside a driver, and so outlive their killing, before no more are started
 CALM = "0"  # what a new one is told first
 LONGEST = 4096  # bytes of an answer
 
@@ -27,6 +28,7 @@ class Child:
         self._argv = [sys.executable, "-m", module, *words]
         self._patience_s = patience_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._hung: list[subprocess.Popen[bytes]] = []  # killed, and not yet gone
         self._well = True  # its last answer was "ok"; where it was not, its end is no news
 
     def tell(self, line: str) -> None:
@@ -58,6 +60,8 @@ class Child:
         except subprocess.TimeoutExpired:
             _kill(process)
         process.stdout.close()
+        if process.poll() is None:
+            self._hung.append(process)
 
     def kill(self) -> None:
         """At once, from any thread: whoever waits for its answer is told that it has ended."""
@@ -65,6 +69,11 @@ class Child:
             _kill(self._process)
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        self._hung = [process for process in self._hung if process.poll() is None]
+        if len(self._hung) >= UNKILLED:
+            raise OutputError(
+                f"{UNKILLED} of its processes hang in a driver; see dmesg, no more are started until then"
+            )
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             return subprocess.Popen(
@@ -86,7 +95,7 @@ class Child:
             while not answer.endswith(b"\n") and len(answer) < LONGEST:
                 left = deadline - time.monotonic()
                 if left <= 0.0 or not select.select([process.stdout], [], [], left)[0]:
-                    _kill(process)
+                    self.close(0.0)
                     raise OutputError(f"no answer for {patience_s:g} s; its process is killed and started again")
                 part = os.read(process.stdout.fileno(), LONGEST)
                 if not part:

@@ -1,15 +1,18 @@
 """Plays a WAV file over and over, in a process of its own, which may hang with its sound server.
 
-    python -m edge_runtime.outputs.player FILE DEVICE PAUSE_S
+    python -m edge_runtime.outputs.player FILE DEVICE PAUSE_S CHECK_S
 
-A line of stdin: "1" play, "0" be silent; each is answered. Without NumPy: it waits beside a listener that is short of
+A line of stdin: "1" play, "0" be silent; each is answered. While silent it looks at the device every CHECK_S, so that
+a loudspeaker that is gone is said before it should sound. Without NumPy: it waits beside a listener that is short of
 memory. It ends at the first failure, so that its successor sees the devices as they are then.
 """
 
+import math
 import os
 import select
 import signal
 import sys
+import time
 import wave
 from contextlib import suppress
 from typing import Any
@@ -40,14 +43,15 @@ class Sound:
 class Player:
     """A stream that is open while it plays."""
 
-    def __init__(self, sound: Sound, device: str) -> None:
+    def __init__(self, sound: Sound, device: str, check_s: float) -> None:
         import sounddevice
 
-        self._portaudio, self._sound = sounddevice, sound
+        self._portaudio, self._sound, self._check_s = sounddevice, sound, check_s
         self._device = device or None
         self._stream: Any = None
         self._at = 0  # byte
-        self._check()
+        self._checked = -math.inf  # monotonic seconds
+        self.check()
 
     @property
     def plays(self) -> bool:
@@ -71,10 +75,11 @@ class Player:
         self._stream.write(self._sound.data[self._at : self._at + step])
         self._at = self._at + step if self._at + step < len(self._sound.data) else 0
 
-    def _check(self) -> None:
-        """A device that is not there is an error now, not when it should sound."""
-        options = self._options()
-        self._portaudio.check_output_settings(**options)
+    def check(self) -> None:
+        """A device that is not there is an error now, not when it should sound; now and then."""
+        if time.monotonic() - self._checked >= self._check_s:
+            self._portaudio.check_output_settings(**self._options())
+            self._checked = time.monotonic()
 
     def _options(self) -> dict[str, Any]:
         sound = self._sound
@@ -97,6 +102,8 @@ def serve(player: Player) -> None:
             player.set(told.split()[-1:] == [b"1"])
         if player.plays:
             player.play()
+        else:
+            player.check()
         for _ in range(told.count(b"\n")):
             answer("ok")
 
@@ -105,9 +112,9 @@ def main(words: list[str]) -> int:
     """Play until told otherwise."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
-    file, device, pause_s = words
+    file, device, pause_s, check_s = words
     try:
-        serve(Player(Sound(file, float(pause_s)), device))
+        serve(Player(Sound(file, float(pause_s)), device, float(check_s)))
     except SystemExit:
         os._exit(0)  # PortAudio would wait for a sound server that hangs
     except ImportError:

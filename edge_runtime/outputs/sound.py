@@ -13,6 +13,7 @@ from edge_runtime.outputs.worker import Worker
 PLAYER = "edge_runtime.outputs.player"
 PATIENCE_S = 5.0  # seconds to an answer of the player: a sound server that was asleep takes up to 2
 FEED_S = 1.0  # seconds between looks at the player
+CHECK_S = 60.0  # seconds between its looks at a device that is silent
 
 
 class Sound:
@@ -20,7 +21,8 @@ class Sound:
 
     def __init__(self, name: str, settings: SoundSettings) -> None:
         self.name, self._standing = name, Standing(settings)
-        self._child = Child(PLAYER, [settings.file, settings.device, repr(settings.pause_s)], PATIENCE_S)
+        words = [settings.file, settings.device, repr(settings.pause_s), repr(CHECK_S)]
+        self._child = Child(PLAYER, words, PATIENCE_S)
         self._worker: Worker[bool] = Worker(name, self._do, states=True, hang_s=PATIENCE_S + 1.0)
         self._sounds, self._fed = False, 0.0
         self._pass_on()

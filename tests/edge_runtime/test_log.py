@@ -137,9 +137,9 @@ def test_it_remembers_a_bounded_number_of_places(told, stream):
 
 
 def test_one_message_is_one_line_of_bounded_length(told, stream):
-    told.say("backend", "first\nsecond\t" + "x" * 10_000)
+    told.say("backend", "first\nsecond\t\x1b[2Jthird" + "x" * 10_000)
     (line,) = stream.getvalue().splitlines()
-    assert line.startswith("warning backend: first second xxx")
+    assert line.startswith("warning backend: first second ?[2Jthirdxxx")
     assert len(line) < 450
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.outputs import child, relay
+from edge_runtime.outputs import child, relay, worker
 from edge_runtime.outputs.relay import Relay
 from edge_runtime.outputs.settings import RelaySettings
 from tests.conftest import ROOT
@@ -205,6 +205,26 @@ def test_a_chip_that_hangs_delays_nothing_and_is_given_a_new_keeper(board, opene
     feeding(beacon, 5.0, lambda: board.volts == "low")
     assert board.volts == "low"
     assert beacon._child._process.pid != keeper
+
+
+def test_processes_that_cannot_be_killed_are_no_more_than_a_few(board, opened, monkeypatch):
+    monkeypatch.setattr(relay, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(child, "START_S", 0.5)
+    monkeypatch.setattr(child, "_kill", lambda process: None)
+    monkeypatch.setattr(child.subprocess.Popen, "terminate", lambda process: None)
+    monkeypatch.setattr(worker, "PAUSES_S", (0.05,))
+    beacon = opened()
+    board.fault("deaf")
+    lines = []
+    feeding(beacon, 10.0, lambda: bool(lines.extend(beacon.failures()) or "no more are started" in "".join(lines)))
+    assert "no more are started" in lines[-1]
+    assert len(beacon._child._hung) == child.UNKILLED
+    for process in beacon._child._hung:
+        process.kill()
+        process.wait()
+    board.fault("")
+    feeding(beacon, 10.0, lambda: bool(lines.extend(beacon.failures()) or "works again" in lines[-1]))
+    assert lines[-1] == "beacon: works again"
 
 
 def test_an_orderly_end_leaves_it_dropped(board, opened):

@@ -137,6 +137,19 @@ def test_a_loudspeaker_that_fails_or_hangs_is_said_once_and_comes_back(room, mon
     horn.close(1.0)
 
 
+def test_a_loudspeaker_that_goes_away_is_said_before_it_should_sound(room, monkeypatch):
+    monkeypatch.setattr(sound, "CHECK_S", 0.5)
+    horn = Sound("horn", SoundSettings(file=str(room.file)))
+    horn.update([], [status()])
+    feeding(horn, 1.0)
+    assert list(horn.failures()) == []
+    room.fault("gone")
+    lines = []
+    feeding(horn, 5.0, lambda: bool(lines.extend(horn.failures()) or lines))
+    assert "cannot play" in lines[0]
+    horn.close(1.0)
+
+
 def test_closing_takes_no_longer_than_it_may_and_ends_the_player(room, horn):
     horn.update([], CALLING)
     until(lambda: room.heard)
