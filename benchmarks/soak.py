@@ -4,10 +4,10 @@
 
 Sound is made as it is heard: a hum in noise on every channel of one microphone, judged by the detector without a
 network in windows of 9.98 s every 0.99 s. In every hour, at moments drawn from a seed: lost blocks, a microphone
-that is gone for minutes, digital silence, a stuck buffer, clipping, a gain of +12 dB, another machine's sound (alarms, which a
-person acknowledges and resets through the journal), a network that raises once and one that raises for a minute. A
-command that hangs is told of every alarm; journal and events go to files. Prints, hour by hour, windows scored, unfit
-and lost, resident memory, files and threads; exit code 1 where scored + unfit + lost are not all that were due.
+that is gone for minutes, digital silence, a stuck buffer, clipping, a gain of +12 dB, another machine's sound (alarms,
+which a person acknowledges and resets through the journal), a network that raises once and one that raises for a
+minute. A command that hangs is told of every alarm; journal and events go to files. Prints, hour by hour, windows
+scored, unfit and lost, resident memory, files and threads; exit code 1 where those are not all that were due.
 """
 
 import contextlib

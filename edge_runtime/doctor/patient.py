@@ -12,7 +12,7 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.listening import Placed, place
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
-from edge_runtime.site import MachineSettings, Site, load_site, of_bundle
+from edge_runtime.site_file import MachineSettings, Site, load_site, of_bundle
 
 Opened = Callable[[MicrophoneSettings, int, Sequence[int]], Source]  # settings, Hz, channels
 ALONE = "microphone"  # the name of one that no site names

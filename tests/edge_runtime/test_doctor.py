@@ -5,7 +5,6 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from tests.edge_runtime.sound_server import NEEDED, server  # noqa: F401
 
 from edge_runtime.capture import Block, Change, MicrophoneSettings
 from edge_runtime.doctor import Finding, board, checks, clock, hearing, network, report
@@ -13,8 +12,9 @@ from edge_runtime.doctor import outputs as outputs_module
 from edge_runtime.doctor.patient import Patient
 from edge_runtime.errors import DeviceError
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
-from edge_runtime.site import MachineSettings, Site
+from edge_runtime.site_file import MachineSettings, Site
 from tests.conftest import ROOT, hum, write_wav
+from tests.edge_runtime.sound_server import NEEDED, server  # noqa: F401
 
 FAN = "fan_section_00"
 

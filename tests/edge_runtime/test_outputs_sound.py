@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.edge_runtime.sound_server import NEEDED, closed, opened
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.outputs import sound
@@ -16,6 +15,7 @@ from edge_runtime.outputs.open import open_output
 from edge_runtime.outputs.settings import SoundSettings
 from edge_runtime.outputs.sound import Sound
 from tests.conftest import ROOT, hum, write_wav
+from tests.edge_runtime.sound_server import NEEDED, closed, opened
 from tests.edge_runtime.telling import status, until
 
 FAKE = ROOT / "tests/edge_runtime/fake_speaker"
