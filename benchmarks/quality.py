@@ -60,7 +60,7 @@ def machine(name: str, mels: Floats) -> Machine:
     spectra = centroids(mels.astype(np.float64), 16, 0).astype(np.float32)
     one, none = np.zeros(1), np.zeros(0, np.float32)
     level, spread = mels.mean(axis=0), mels.std(axis=0)
-    return Machine(name, Nearest(), [], one, one, 0.0, "", none, level, spread, spectra)
+    return Machine(name, Nearest(), [], one, one, 0.0, "", none, level, spread, spectra, spread)
 
 
 class Judged:

@@ -67,6 +67,7 @@ def fit_machine(
     location, scale = held_out.mean(axis=1), np.maximum(held_out.std(axis=1), SMALLEST_SCALE)
     scores = fuse(held_out, scoring, location, scale)
     limit, promise = thresholds.threshold(scores, len(collected.clips), rate)
+    spectra = normal_spectra(collected, seed)
     machine = Machine(
         name=name,
         scoring=scoring,
@@ -78,7 +79,8 @@ def fit_machine(
         scores=scores.astype(np.float32),
         normal_level=collected.mel.mean(axis=0),
         normal_spread=collected.mel.std(axis=0),
-        normal_spectra=normal_spectra(collected, seed),
+        normal_spectra=spectra,
+        normal_rest=normal_rest(collected, spectra),
     )
     _refuse_nonsense(machine)
     return machine
@@ -94,6 +96,23 @@ def normal_spectra(collected: Collected, seed: int = 0) -> Floats:
     share = TARGET_SPECTRA if target.any() and not target.all() else 0
     groups = [(mel[~target], SPECTRA - share), (mel[target], share or SPECTRA)]
     return np.concatenate([centroids(group, count, seed) for group, count in groups if len(group)]).astype(np.float32)
+
+
+def normal_rest(collected: Collected, spectra: Floats) -> Floats:
+    """[n_mels] dB: what several normal spectra leave unexplained of normal windows.
+
+    Spectra that were chosen to be near lie nearer than they would to new windows, by as many degrees of freedom as
+    there are spectra; where clips are hardly more than these, the spread about the mean stands for it.
+    """
+    clips = len(collected.clips)
+    if clips < 2 * len(spectra):
+        return collected.mel.std(axis=0)
+    apart = np.zeros(collected.mel.shape[1])
+    for level in collected.mel:
+        away = (level - spectra).astype(np.float64)
+        apart += away[np.argmin(np.mean(away**2, axis=1))] ** 2
+    variance = apart / len(collected.mel) * clips / (clips - len(spectra))
+    return np.minimum(np.sqrt(variance), collected.mel.std(axis=0)).astype(np.float32)
 
 
 def score_clips(collected: Collected, machine: Machine) -> Doubles:

@@ -58,7 +58,7 @@ def machine(settings: Told, arrays: Arrays) -> tuple[Told, Arrays]:
     if written < 2:
         settings, arrays = _machine_of_1(settings, arrays)
     if written < 3:
-        arrays["normal_spectra"] = arrays["normal_level"][np.newaxis]
+        arrays |= {"normal_spectra": arrays["normal_level"][np.newaxis], "normal_rest": arrays["normal_spread"]}
     return settings, arrays
 
 

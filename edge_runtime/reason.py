@@ -5,19 +5,23 @@
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime import features
 from edge_runtime.features import Doubles, Floats, LogMel
 from edge_runtime.pulses import Heard
 from edge_runtime.scoring import Machine
 
+SPEC = LogMel()
 MOST = 3  # bands that are named
-LEAST_DB = 1.0  # a smaller deviation is not named
-LEAST_Z = 2.0  # and one within so many normal spreads
-CALM_DB = 1.0  # spread that a band is given besides its own: no band is steady to a tenth of a decibel
+WEAKEST = 0.5  # of the strength of the first band, that the next ones have to have
+CALM_DB = 0.5  # spread that a band is given besides its own: no band is steady to a tenth of a decibel
 ENOUGH_DB = 6.0  # beyond this a band says no more of which normal sound is the nearest
-SIDE = 0.5  # a band reaches to where its deviation has fallen to this share
+WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # mel bands
+WIDER = 0.2  # power of the width that a deviation gains by: 0 names the one farthest band, 0.5 adds up as noise would
+SIDE = 0.5  # a band reaches to where the deviation has fallen to this share of its mean
 WIDE = 0.75  # of all bands; a deviation that wide is of no single band
+LEAST_DB = 0.05  # a window without any difference
 TONE_DB, PULSES_DB = 3.0, 1.5  # above normal from which what is new outweighs, or colours, what was there
 SMOOTH_S = 0.25  # seconds that are averaged before it is asked when
 SHORT = 0.6  # of the window; what is there for longer is there throughout
@@ -48,11 +52,11 @@ class Reason(msgspec.Struct, frozen=True):
     bands: list[Band]
 
 
-def explain(mel: Floats, sound: Floats, machine: Machine, spec: LogMel = LogMel()) -> Reason:  # noqa: B008
+def explain(mel: Floats, sound: Floats, machine: Machine, spec: LogMel = SPEC) -> Reason:
     """A window's log-mel [frames, n_mels] in dB and its samples, and the machine that it should be of."""
     excess = deviation(mel, machine)
     away = excess.mean(axis=0).astype(np.float64)
-    runs = _runs(away, machine.normal_spread)
+    runs = _runs(away, machine.normal_rest)
     if not runs:
         return Reason("no single band: every one is as loud as in some normal sound", [])
     if runs[0][1] - runs[0][0] >= WIDE * len(away):
@@ -75,22 +79,55 @@ def nearest(level: Floats, spectra: Floats) -> Floats:
     return found
 
 
-def _runs(away: Doubles, spread: Floats) -> list[tuple[int, int]]:
-    """Deviation and normal spread [n_mels] dB -> first band and the one after the last, the strongest run first."""
-    z = away / np.hypot(spread, CALM_DB)
-    strength = np.abs(np.convolve(np.pad(z, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid"))
+def _runs(away: Doubles, rest: Floats) -> list[tuple[int, int]]:
+    """Deviation and normal spread [n_mels] dB -> first band and the one after the last, the strongest run first.
+
+    A deviation counts by how far beyond the spread it is: bands that always vary do not lead.
+    """
+    if np.abs(away).max() < LEAST_DB:
+        return []
+    z = away / np.hypot(rest, CALM_DB)
     free = np.ones(len(z), bool)
     runs: list[tuple[int, int]] = []
-    while len(runs) < MOST:
-        peak = int(np.argmax(np.where(free, strength, 0.0)))
-        if not free[peak] or strength[peak] < LEAST_Z or abs(away[peak]) < LEAST_DB:
+    least = 0.0
+    while len(runs) < MOST and free.any():
+        strength, low, high = _strongest(z, free)
+        if strength < least:
             break
-        belongs = free & (strength >= SIDE * strength[peak]) & (np.sign(z) == np.sign(z[peak]))
-        low = peak - int(np.argmin(belongs[peak::-1])) + 1 if not belongs[: peak + 1].all() else 0
-        high = peak + int(np.argmin(belongs[peak:])) if not belongs[peak:].all() else len(z)
+        least = least or WEAKEST * strength
+        low, high = _reach(z, free, low, high)
         free[max(0, low - 1) : high + 1] = False
         runs.append((low, high))
     return runs
+
+
+def _strongest(z: Doubles, free: NDArray[np.bool_]) -> tuple[float, int, int]:
+    """Over runs of free bands: |mean| times width^WIDER, first band, the one after the last."""
+    sums, taken = np.concatenate([[0.0], np.cumsum(z)]), np.concatenate([[0], np.cumsum(~free)])
+    best = (0.0, 0, 0)
+    for width in WIDTHS:
+        if width > len(z):
+            break
+        strength = np.abs(sums[width:] - sums[:-width]) * width ** (WIDER - 1.0)
+        strength[taken[width:] > taken[:-width]] = 0.0
+        low = int(np.argmax(strength))
+        best = max(best, (float(strength[low]), low, low + width))
+    return best
+
+
+def _reach(z: Doubles, free: NDArray[np.bool_], low: int, high: int) -> tuple[int, int]:
+    """A run's own edges: as far as the deviation is half of what it is inside."""
+    mean = float(z[low:high].mean())
+    belongs = free & (z * np.sign(mean) >= SIDE * abs(mean))
+    while high - low > 1 and not belongs[low]:
+        low += 1
+    while high - low > 1 and not belongs[high - 1]:
+        high -= 1
+    while low > 0 and belongs[low - 1]:
+        low -= 1
+    while high < len(z) and belongs[high]:
+        high += 1
+    return low, high
 
 
 def _band(run: tuple[int, int], excess: Floats, away: Doubles, heard: Heard, spec: LogMel) -> Band:
@@ -123,7 +160,7 @@ def _when(excess: Floats, spec: LogMel) -> tuple[float | None, float | None]:
     return round(first / second, 2), round(last / second, 2)
 
 
-def in_words(band: Band, spec: LogMel = LogMel()) -> str:  # noqa: B008
+def in_words(band: Band, spec: LogMel = SPEC) -> str:
     """A band for people."""
     where = f"tone at {_hz(band.tone_hz)}" if band.tone_hz is not None else _range(band, spec)
     words = [where, f"{abs(band.db):.0f} dB {'above' if band.db > 0 else 'below'} normal"]

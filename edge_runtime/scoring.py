@@ -128,6 +128,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normal_level: Floats  # [n_mels] mean log-mel of normal sound, dB
     normal_spread: Floats  # [n_mels] its standard deviation between windows, dB
     normal_spectra: Floats  # [k <= 16, n_mels] mean log-mels that windows of normal sound gather around, dB
+    normal_rest: Floats  # [n_mels] standard deviation of normal windows about the nearest of these spectra, dB
 
 
 def parts(scoring: Scoring) -> list[Part]:

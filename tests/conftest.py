@@ -85,6 +85,7 @@ def model_folder(tmp_path: Path) -> Path:
             normal_level=np.mean(sounds, axis=0),
             normal_spread=np.std(sounds, axis=0),
             normal_spectra=np.stack(sounds),
+            normal_rest=np.std(sounds, axis=0),
         )
         machine_file.save_machine(folder / bundle.MACHINES / f"{name}.npz", machine)
     return folder

@@ -8,7 +8,7 @@ from calib import detectors, fit, thresholds
 from calib.clips import index
 from calib.collect import Collected, collect, mean_per_clip
 from calib.layouts import Clip
-from calib.machines import fit_machine, normal_spectra, score_clips
+from calib.machines import fit_machine, normal_rest, normal_spectra, score_clips
 from edge_runtime.backends import Pooled
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
@@ -46,6 +46,16 @@ def test_a_machine_with_two_speeds_has_a_normal_spectrum_for_each():
     away = np.linalg.norm(found.mel[:, np.newaxis] - spectra, axis=2).min(axis=1)
     assert away.max() < 5.0 < np.linalg.norm(found.mel - found.mel.mean(axis=0), axis=1).min()
     np.testing.assert_array_equal(spectra, normal_spectra(found))
+
+
+def test_what_the_normal_spectra_leave_is_less_than_the_spread_and_no_less_than_new_windows_have():
+    found, new = collected(200), collected(1200, seed=1)
+    spectra = normal_spectra(found)
+    away = np.linalg.norm(new.mel[:, np.newaxis] - spectra, axis=2)
+    left = (new.mel - spectra[away.argmin(axis=1)]).std(axis=0)
+    rest = normal_rest(found, spectra)
+    assert (rest < found.mel.std(axis=0)).all()
+    np.testing.assert_allclose(rest, left, rtol=0.25)  # 200 windows know a spread to 5 %, and chose the spectra
 
 
 def test_few_windows_are_each_a_normal_spectrum():

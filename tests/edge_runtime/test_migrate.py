@@ -51,7 +51,7 @@ def old(tmp_path):
         mean=np.full(128, -50.0, np.float32),
         whitening=0.1 * np.eye(128, dtype=np.float32),
         normal_level=np.arange(128, dtype=np.float32),
-        normal_spread=np.zeros(128, np.float32),
+        normal_spread=np.ones(128, np.float32),
     )
     (tmp_path / "model.json").write_text(json.dumps(MODEL_1))
     files = {
@@ -88,6 +88,7 @@ def test_a_bundle_of_format_1_opens_and_scores_as_it_did(old):
 def test_a_machine_of_format_1_has_one_normal_spectrum(old):
     machine = open_bundle(old).machine()
     np.testing.assert_array_equal(machine.normal_spectra, machine.normal_level[np.newaxis])
+    np.testing.assert_array_equal(machine.normal_rest, machine.normal_spread)
 
 
 def test_a_machine_of_format_2_keeps_all_it_had_and_has_one_normal_spectrum(old):
@@ -95,7 +96,7 @@ def test_a_machine_of_format_2_keeps_all_it_had_and_has_one_normal_spectrum(old)
     file = old / "fan.npz"
     save_machine(file, machine)
     arrays = load_arrays(file)
-    del arrays["normal_spectra"]
+    del arrays["normal_spectra"], arrays["normal_rest"]
     settings = msgspec.json.decode(arrays["settings"].tobytes()) | {"format": 2}
     arrays["settings"] = np.frombuffer(msgspec.json.encode(settings), np.uint8)
     np.savez(file, **arrays)

@@ -35,7 +35,7 @@ def machine(spectra=NORMAL) -> Machine:
     spectra = np.stack(spectra).astype(np.float32)
     one, none = np.zeros(1), np.zeros(0, np.float32)
     level, spread = spectra.mean(axis=0), spectra.std(axis=0)
-    return Machine("m", Nearest(), [], one, one, 0.0, "", none, level, spread, spectra)
+    return Machine("m", Nearest(), [], one, one, 0.0, "", none, level, spread, spectra, spread)
 
 
 def beside(shift) -> Quality:

@@ -31,7 +31,7 @@ def machine(scoring, *fitted, location=None, scale=None) -> Machine:
     empty = np.zeros(0, np.float32)
     location = np.zeros(len(fitted)) if location is None else np.array(location)
     scale = np.ones(len(fitted)) if scale is None else np.array(scale)
-    return Machine("m", scoring, list(fitted), location, scale, 0.5, "", empty, empty, empty, empty)
+    return Machine("m", scoring, list(fitted), location, scale, 0.5, "", empty, empty, empty, empty, empty)
 
 
 def test_the_cosine_score_is_one_minus_the_nearest_inner_product():
