@@ -5,8 +5,9 @@
 DATA is a folder of train/simulate.py. Normal sound and threshold come from its training clips, with a detector without
 a network. The truth of a clip is its fault made again: the third-octave bands that together hold four fifths of the
 fault's power. A band that is named hits when it overlaps one of them. Beside it two that know nothing: a band as wide
-as the first one named at a random place, and at the loudest. Of pulses: the share of clips for which a rate is named,
-and in how many of those it is the fault's own or that of the shaft (or a multiple up to 4) within 3 %.
+as the first one named at a random place, and at the loudest. Heard: a third of what sounds in the first one is the
+fault, where it is strongest or not. Of pulses: the share of clips for which a rate is named,
+and in how many of those it is one of the fault's, the shaft's among them (or a multiple up to 4), within 3 %.
 """
 
 import csv
@@ -57,6 +58,7 @@ class Asked:
     first: bool  # the first band that is named overlaps the fault's
     middle: bool  # its middle lies in one
     any: bool  # one of those named does
+    heard: bool  # a third of the sound in the first is the fault's, its strongest band or not
     random: float  # the chance that a band as wide does
     loudest: bool  # a band as wide around the loudest does
     fault_hz: float  # strikes a second, 0: none
@@ -78,10 +80,28 @@ def jobs(data: Path) -> Iterator[tuple[Job, float, str]]:
                 yield Job(who, *words, float(row["severity_db"])), float(row["shaft_hz"]), row["file_name"]
 
 
-def spans_of_fault(job: Job) -> list[Span]:
-    """The third-octave bands that together hold four fifths of its fault's power."""
-    _, fault = layers(job)
-    return [(THIRDS_HZ[band], THIRDS_HZ[band + 1]) for band in acting(third_octaves(fault))]
+class Truth:
+    """What is known of an anomaly's fault: it is made again."""
+
+    def __init__(self, job: Job) -> None:
+        own, fault = layers(job)
+        self.spans = [(THIRDS_HZ[band], THIRDS_HZ[band + 1]) for band in acting(third_octaves(fault))]
+        self._powers = [np.cumsum(np.abs(np.fft.rfft(sound)) ** 2) for sound in (own, fault)]
+        self._seconds = len(own) / SPEC.sample_rate
+
+    def heard(self, low_hz: float, high_hz: float) -> bool:
+        """Whether a third of what sounds in a band is the fault: it is 1.8 dB louder by it."""
+        first, last = round(low_hz * self._seconds), min(round(high_hz * self._seconds), len(self._powers[0]) - 1)
+        own, fault = (power[last] - power[first] for power in self._powers)
+        return bool(fault >= own / 2)
+
+
+def orders(job: Job) -> list[float]:
+    """Rates of its fault per turn of the shaft: what strikes, the shaft or cage that carries it, sub-harmonics."""
+    machine = draw_machine(job.machine.machine, job.machine.seed)
+    strikes = fault_order(machine, Fault(job.fault, 0.0))
+    carries = {"bearing_ball": [machine.bearing.orders()["cage"]], "looseness": [0.5]}.get(job.fault, [])
+    return [strikes, 1.0, *carries] if strikes else []
 
 
 def hits(low: float, high: float, spans: Iterable[Span]) -> bool:
@@ -97,9 +117,10 @@ def ask(sound: Floats, known: Machine, model: Model, job: Job, shaft_hz: float) 
     began = time.perf_counter()
     found = reason.explain(mel, sound, known)
     took = time.perf_counter() - began
-    spans = spans_of_fault(job)
+    truth = Truth(job)
+    spans = truth.spans
     edges = [(band.low_hz, band.high_hz) for band in found.bands]
-    rate = shaft_hz * fault_order(draw_machine(job.machine.machine, job.machine.seed), Fault(job.fault, 0.0))
+    rates = [shaft_hz * order for order in orders(job)]
     pulses = [band.pulses_hz for band in found.bands if band.pulses_hz]
     return Asked(
         machine=job.machine.machine,
@@ -109,12 +130,13 @@ def ask(sound: Floats, known: Machine, model: Model, job: Job, shaft_hz: float) 
         named=bool(edges),
         first=bool(edges) and hits(*edges[0], spans),
         middle=bool(edges) and hits(sum(edges[0]) / 2, sum(edges[0]) / 2, spans),
+        heard=bool(edges) and truth.heard(*edges[0]),
         any=any(hits(*edge, spans) for edge in edges),
         random=_chance(found, spans),
         loudest=_loudest(found, mel.mean(axis=0), spans),
-        fault_hz=rate,
+        fault_hz=max(rates, default=0.0),
         pulses=pulses,
-        right=any(_same(hz, own) for hz in pulses for own in (rate, shaft_hz) if own),
+        right=any(_same(hz, own) for hz in pulses for own in rates),
         seconds=took,
     )
 
@@ -169,7 +191,10 @@ def _line(name: str, asked: list[Asked]) -> str:
     cells = [
         share(one.decided for one in asked),
         share(one.named for one in asked),
-        *(share(getattr(one, what) for one in asked) for what in ("first", "middle", "any", "random", "loudest")),
+        *(
+            share(getattr(one, what) for one in asked)
+            for what in ("first", "middle", "any", "random", "loudest", "heard")
+        ),
         share(bool(one.pulses) for one in struck),
         share(one.right for one in told),
     ]
@@ -178,7 +203,7 @@ def _line(name: str, asked: list[Asked]) -> str:
 
 def table(asked: list[Asked]) -> Iterator[str]:
     """By fault, by severity, and all; then those alone that the detector decides on."""
-    head = ("clips", "decided", "named", "first", "middle", "any", "random", "loudest", "rate", "right")
+    head = ("clips", "decided", "named", "first", "middle", "any", "random", "loudest", "heard", "rate", "right")
     for title, chosen in (("all anomalies", asked), ("score above threshold", [one for one in asked if one.decided])):
         yield f"{title:24}{head[0]:>7}{''.join(f'{word:>9}' for word in head[1:])}   (%)"
         for fault in sorted({one.fault for one in chosen}):

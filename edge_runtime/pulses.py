@@ -7,6 +7,7 @@ from edge_runtime.features import Doubles, Floats
 
 SLOWEST_HZ, FASTEST_HZ = 0.5, 200.0  # pulses a second
 SEGMENT_S = 4.0  # seconds of one spectrum of the envelope: a machine's speed is not steady for longer
+FEWEST = 3  # pulses in a segment: slower ones are not told from a sound that comes and goes
 PROMINENT = 8.0  # times the median around it that a line of the envelope's power has to have
 AROUND = 40  # lines on either side that the median is taken over
 HARMONICS = 4  # of a pulse train, whose lines are looked at together
@@ -29,9 +30,10 @@ class Heard:
         length = min(len(envelope), round(SEGMENT_S * rate))
         power = _averaged(envelope, length)
         step = rate / length  # Hz between lines
-        first, last = max(2, round(SLOWEST_HZ / step)), min(len(power) - 1, round(FASTEST_HZ / step))
+        first, last = max(FEWEST, round(SLOWEST_HZ / step)), min(len(power) - 1, round(FASTEST_HZ / step))
         if last - first < 2 * HARMONICS:
             return None
+        power = power[: HARMONICS * last + AROUND]  # of a wide band's envelope most is beyond
         lines = power / _median_around(power, AROUND)
         return _fundamental(lines, first, last, step)
 
@@ -83,8 +85,14 @@ def _fundamental(lines: Doubles, first: int, last: int, step: float) -> float | 
         harmonics = [_near(strength, h * int(line)) for h in range(1, HARMONICS + 1)]
         total = float(np.sum(harmonics))
         if total > best:
-            best, rate = total, float(line) * step
+            best, rate = total, (float(line) + _beside(strength[line - 1 : line + 2])) * step
     return rate
+
+
+def _beside(three: Doubles) -> float:
+    """A line and its neighbours -> where between them the top of the parabola through them is, in lines."""
+    curve = three[0] - 2.0 * three[1] + three[2]
+    return float(np.clip(0.5 * (three[0] - three[2]) / curve, -0.5, 0.5)) if curve < 0.0 else 0.0
 
 
 def _near(values: Doubles, line: int) -> float:

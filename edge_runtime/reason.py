@@ -165,7 +165,7 @@ def in_words(band: Band, spec: LogMel = SPEC) -> str:
     where = f"tone at {_hz(band.tone_hz)}" if band.tone_hz is not None else _range(band, spec)
     words = [where, f"{abs(band.db):.0f} dB {'above' if band.db > 0 else 'below'} normal"]
     if band.pulses_hz is not None:
-        words.append(f"in pulses {band.pulses_hz:.2g} per second")
+        words.append(f"in pulses {_rate(band.pulses_hz)} per second")
     if band.from_s is not None and band.to_s is not None:
         words.append(f"from {band.from_s:.1f} s to {band.to_s:.1f} s")
     return ", ".join(words)
@@ -187,3 +187,7 @@ def _range(band: Band, spec: LogMel) -> str:
 
 def _hz(hz: float) -> str:
     return f"{hz / 1000:.1f} kHz" if hz >= 1000.0 else f"{hz:.0f} Hz"
+
+
+def _rate(hz: float) -> str:
+    return f"{hz:.0f}" if hz >= 10.0 else f"{hz:.1f}".removesuffix(".0")
