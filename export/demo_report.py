@@ -26,7 +26,7 @@ class Heard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def from_events(cls, machine: str, files: list[str], fault_at_s: float, events: Path) -> "Heard":
         """Read the outcome off the listening process's own events."""
-        seconds, false = outcome(read_events(events), fault_at_s)
+        seconds, false = outcome(read_events(events, machine), fault_at_s)
         return cls(machine, files, str(events), fault_at_s, seconds, false)
 
 
@@ -101,7 +101,8 @@ def _row(row: compare.Row, heard: dict[str, Heard]) -> listening_report.Row:
 
 
 def _listening(bundle: Bundle, one: Heard) -> listening_report.Listening:
-    events, machine, rate = read_events(Path(one.events)), bundle.machine(one.machine), bundle.model.sample_rate
+    machine, rate = bundle.machine(one.machine), bundle.model.sample_rate
+    events = read_events(Path(one.events), machine.name)
     return listening_report.Listening(
         machine=one.machine,
         threshold=machine.threshold,

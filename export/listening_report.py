@@ -22,7 +22,7 @@ import numpy as np
 from edge_runtime import __version__
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.cli import new_path, parser, run_command, say
-from edge_runtime.errors import ConfigError, DataError
+from edge_runtime.errors import ConfigError
 from edge_runtime.features import LogMel
 from edge_runtime.sound import read_blocks, sound_files
 from export.page import charts, spectrogram, view, words
@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--bundle", required=True, help="the bundle that listened")
     arguments.add_argument("--machine", help="which of its machines; not needed where it knows only one")
+    arguments.add_argument("--name", help="of the machine in the site file, where that is not the bundle's")
     arguments.add_argument("--events", required=True, type=Path, help="what `run … --events` wrote")
     arguments.add_argument("--audio", metavar="FILE", nargs="+", default=[], help="files, or what --save-audio kept")
     arguments.add_argument("--channel", type=int, default=0, help="of a sound file with several; from 0")
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.fault_at is not None and not (math.isfinite(options.fault_at) and options.fault_at >= 0):
         raise ConfigError(f"--fault-at {options.fault_at}: wanted a second of the sound, 0 or later")
     bundle = open_bundle(options.bundle)
-    listening = _listening(bundle, options.machine, options.events, options.fault_at)
+    listening = _listening(bundle, options.machine, options.name, options.events, options.fault_at)
     if options.audio:
         sound = _sound(sound_files(options.audio), options.channel, _log_mel(bundle), parse(listening.events))
         listening = msgspec.structs.replace(listening, audio=sound)
@@ -106,15 +107,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _listening(bundle: Bundle, name: str | None, file: Path, fault_at_s: float | None) -> Listening:
-    machine = bundle.machine(name)
-    events = read_events(file)
+def _listening(bundle: Bundle, of: str | None, name: str | None, file: Path, fault_at_s: float | None) -> Listening:
+    machine = bundle.machine(of)
+    name = name or machine.name
+    events = read_events(file, name)
     start = parse(events).start
-    if start is not None and start.machine != machine.name:
-        raise DataError(f"{file}: is of machine {start.machine}, not {machine.name}; give its own events or --machine")
     seconds, false = (None, None) if fault_at_s is None else outcome(events, fault_at_s)
     return Listening(
-        machine=machine.name,
+        machine=name,
         threshold=machine.threshold if start is None else start.threshold,
         promise=machine.promise if start is None else start.promise,
         events=events,

@@ -42,13 +42,14 @@ class Run(msgspec.Struct, frozen=True):
         return [window for segment in self.segments for window in segment]
 
 
-def read_events(file: Path) -> list[dict[str, Any]]:
-    """The lines of an event file; of several runs the last. A line still being written is left out."""
+def read_events(file: Path, machine: str) -> list[dict[str, Any]]:
+    """The lines of a machine in an event file; of several runs the last. A line still being written is left out."""
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}; give what `run … --events` wrote") from None
     events: list[dict[str, Any]] = []
+    others: set[str] = set()
     for number, line in enumerate(lines, 1):
         try:
             event = msgspec.json.decode(line, type=dict[str, Any])
@@ -56,7 +57,16 @@ def read_events(file: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise DataError(f"{file}, line {number}: no event ({error}); give what `run … --events` wrote") from None
-        events = [event] if event.get("event") == "start" else [*events, event]
+        if event.get("machine") not in (None, "", machine):
+            others.add(str(event["machine"]))
+        elif event.get("event") == "start":
+            events = [event]
+        else:
+            events.append(event)
+    if others and not any(event.get("machine") == machine for event in events):
+        raise DataError(
+            f"{file}: is of machine {', '.join(sorted(others))}, not {machine}; give its own events or --name"
+        )
     if not any(event.get("event") in KINDS for event in events):
         raise DataError(f"{file}: holds no event; give what `run … --events` wrote")
     return events

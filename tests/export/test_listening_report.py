@@ -49,8 +49,12 @@ def window(begin, score, faults=()):
     }
 
 
-def switch(kind, at, score=2.0):
-    return {"event": kind, "at_s": at, "since_s": at - 5.0, "score": score}
+def switch(level, at, score=2.0, kind="anomaly", machine="fan"):
+    raised = {"cause": "return", "state": "normal", "before": "unacknowledged"}
+    if level != "normal":
+        raised = {"cause": "raise", "state": "unacknowledged", "before": "normal"}
+    told = {"event": "alarm", "machine": machine, "kind": kind, "level": level, "who": "auscult", "why": ""}
+    return {**told, **raised, "at_s": at, "since_s": at - 5.0, "score": score}
 
 
 def end(seconds):
@@ -257,7 +261,7 @@ def test_a_listening_run_becomes_a_page(heard, capsys):
     assert capsys.readouterr().out == f"{heard['--out'][0]}\n"
     html = heard["--out"][0].read_text()
     text = as_text(html)
-    seconds, false = outcome(read_events(heard["--events"][0]), 6.0)
+    seconds, false = outcome(read_events(heard["--events"][0], "fan_section_00"), 6.0)
     assert seconds is not None and f"The alarm came {seconds:.1f} s later" in text and false == 0
     assert "data:image/png" in html and "made for a test" in text and "fault begins at 6 s" in text
 

@@ -129,8 +129,8 @@ def test_events_of_the_last_run_are_read_and_a_half_written_line_is_not(tmp_path
     file = tmp_path / "events.jsonl"
     lines = [json.dumps(event) for event in [start("old"), end(1.0), start(), recording(), window(0.0, 1.0)]]
     file.write_text("\n".join(lines) + '\n{"event": "win')
-    events = read_events(file)
+    events = read_events(file, "fan")
     assert [event["event"] for event in events] == ["start", "recording", "window"] and not parse(events).ended
     file.write_text('{"event": "st\n' + "\n".join(lines))
     with pytest.raises(DataError, match="line 1: no event"):
-        read_events(file)
+        read_events(file, "fan")
