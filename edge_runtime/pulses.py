@@ -1,7 +1,6 @@
 """What a band of sound is made of: pulses at a rate, one tone, or neither."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.features import Doubles, Floats
 
@@ -9,7 +8,7 @@ SLOWEST_HZ, FASTEST_HZ = 0.5, 200.0  # pulses a second
 SEGMENT_S = 4.0  # seconds of one spectrum of the envelope: a machine's speed is not steady for longer
 FEWEST = 3  # pulses in a segment: slower ones are not told from a sound that comes and goes
 PROMINENT = 8.0  # times the median around it that a line of the envelope's power has to have
-AROUND = 40  # lines on either side that the median is taken over
+AROUND = 60  # lines that the median is taken over
 HARMONICS = 4  # of a pulse train, whose lines are looked at together
 TONE_SHARE = 0.6  # of a band's power that one tone has
 TONE_WIDTH = 0.01  # of a tone's frequency: the speed of a machine wanders
@@ -27,14 +26,15 @@ class Heard:
     def pulses(self, low_hz: float, high_hz: float) -> float | None:
         """Pulses a second in a band; None where no rate stands out."""
         envelope, rate = self._envelope(low_hz, high_hz)
-        length = min(len(envelope), round(SEGMENT_S * rate))
+        sixteenths = min(16, max(1, round(16 * SEGMENT_S / self._seconds)))
+        length = len(envelope) * sixteenths // 16  # a power of two and a small number: quick to transform
         power = _averaged(envelope, length)
         step = rate / length  # Hz between lines
         first, last = max(FEWEST, round(SLOWEST_HZ / step)), min(len(power) - 1, round(FASTEST_HZ / step))
         if last - first < 2 * HARMONICS:
             return None
         power = power[: HARMONICS * last + AROUND]  # of a wide band's envelope most is beyond
-        lines = power / _median_around(power, AROUND)
+        lines = power / _surroundings(power)
         return _fundamental(lines, first, last, step)
 
     def tone(self, low_hz: float, high_hz: float) -> float | None:
@@ -71,10 +71,13 @@ def _averaged(envelope: Doubles, length: int) -> Doubles:
     return np.maximum(power, 1e-30)
 
 
-def _median_around(power: Doubles, reach: int) -> Doubles:
-    padded = np.pad(power, reach, mode="reflect" if len(power) > reach else "edge")
-    around: NDArray[np.float64] = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
-    return around
+def _surroundings(power: Doubles) -> Doubles:
+    """[lines] -> what is usual around each: the medians of stretches of AROUND lines, joined by straight lines."""
+    stretches = max(1, len(power) // AROUND)
+    medians = np.array([np.median(part) for part in np.array_split(power, stretches)])
+    middles = (np.arange(stretches) + 0.5) * len(power) / stretches
+    usual: Doubles = np.interp(np.arange(len(power)), middles, medians)
+    return usual
 
 
 def _fundamental(lines: Doubles, first: int, last: int, step: float) -> float | None:
