@@ -60,8 +60,8 @@ def write(folder):
     _, panel = opened(folder)
     told("ready")
     for level in cycle(["warning", "alarm", "normal"]):
-        panel.raised("fan", "anomaly", level, now())
-        told(level)
+        if panel.raised("fan", "anomaly", level, now()) is not None:  # or the life before ended with this one
+            told(level)
 
 
 def full(folder):
