@@ -40,6 +40,8 @@ def _opened(file: Path) -> int:
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
+        if not file.exists():
+            raise
         return os.open(file, os.O_RDONLY | os.O_CLOEXEC)  # of before the disk became read-only
 
 
