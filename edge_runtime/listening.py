@@ -1,6 +1,7 @@
 """From a site to a running service: bundles opened, machines checked against them, microphones, outputs and journal."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from edge_runtime.recorder import Recorder
 from edge_runtime.scoring import Machine
 from edge_runtime.site_file import MachineSettings, Site
 
-LOOK_S = 60.0  # between two looks at whether a bundle was replaced
+LOOK_S = float(os.environ.get("AUSCULT_LOOK_S", "60"))  # between two looks at whether a bundle was replaced
 
 
 class Placed(msgspec.Struct, frozen=True):
