@@ -38,15 +38,15 @@ def run(options: argparse.Namespace) -> int:
     kept = _recorded(options, placed)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
+        sources = _sources(options, site, placed, insist=not short)  # first: they begin while the networks are opened
+        for source in sources.values():
+            stack.callback(source.close)
         networks = listening.Networks(site.backend)
         stack.callback(networks.close)
-        for one in placed:
-            networks.of(one.bundle)
         panel = listening.panel(site, stack)
-        annunciator = listening.annunciator(site)
-        sources = _sources(options, site, placed, insist=not short)
         recorder = Recorder(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
         posts = listening.posts(placed, sources, networks, panel, recorder)
+        annunciator = listening.annunciator(site)
         tell = _teller(options, file, short, stack)
         for start in listening.starts(placed, sources):
             tell(start)
