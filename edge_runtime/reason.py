@@ -163,7 +163,7 @@ def _when(excess: Floats, spec: LogMel) -> tuple[float | None, float | None]:
 def in_words(band: Band, spec: LogMel = SPEC) -> str:
     """A band for people."""
     where = f"tone at {_hz(band.tone_hz)}" if band.tone_hz is not None else _range(band, spec)
-    words = [where, f"{abs(band.db):.0f} dB {'above' if band.db > 0 else 'below'} normal"]
+    words = [where, f"{_db(band.db)} {'above' if band.db > 0 else 'below'} normal"]
     if band.pulses_hz is not None:
         words.append(f"in pulses {_rate(band.pulses_hz)} per second")
     if band.from_s is not None and band.to_s is not None:
@@ -176,8 +176,9 @@ def _range(band: Band, spec: LogMel) -> str:
         return f"below {_hz(band.high_hz)}"
     if band.high_hz >= spec.f_max - 50.0:
         return f"above {_hz(band.low_hz)}"
+    low, high = f"{band.low_hz / 1000:.1f}", f"{band.high_hz / 1000:.1f}"  # kHz
     if band.low_hz >= 1000.0:
-        return f"{band.low_hz / 1000:.1f}-{band.high_hz / 1000:.1f} kHz"
+        return f"{low}-{high} kHz" if low != high else f"around {low} kHz"
     return (
         f"{band.low_hz:.0f}-{_hz(band.high_hz)}"
         if band.high_hz < 1000.0
@@ -187,6 +188,10 @@ def _range(band: Band, spec: LogMel) -> str:
 
 def _hz(hz: float) -> str:
     return f"{hz / 1000:.1f} kHz" if hz >= 1000.0 else f"{hz:.0f} Hz"
+
+
+def _db(db: float) -> str:
+    return f"{abs(db):.0f} dB" if abs(db) >= 1.5 else f"{abs(db):.1f} dB"
 
 
 def _rate(hz: float) -> str:

@@ -173,4 +173,10 @@ def test_bands_are_said_as_people_say_them():
 
     assert words(0, 300) == "below 300 Hz" and words(5000, 8000) == "above 5.0 kHz"
     assert words(200, 410.3) == "200-410 Hz" and words(900, 1250) == "900 Hz to 1.2 kHz"
-    assert words(1900, 2300) == "1.9-2.3 kHz"
+    assert words(1900, 2300) == "1.9-2.3 kHz" and words(1960, 2040) == "around 2.0 kHz"
+    assert reason.in_words(reason.Band(1900, 2300, -0.4, 7.25)) == (
+        "1.9-2.3 kHz, 0.4 dB below normal, in pulses 7.2 per second"
+    )
+    assert reason.in_words(reason.Band(1900, 2300, 12.4, 168.3)).endswith(
+        "12 dB above normal, in pulses 168 per second"
+    )

@@ -28,6 +28,7 @@ from train.simulator.machine import Knocks, Response
 from train.simulator.mixer import BLOCK
 from train.simulator.motion import STEP, Motion
 from train.simulator.severity import severity
+from train.simulator.synth import apart
 from train.simulator.voices import Impulses
 
 
@@ -122,6 +123,17 @@ def test_severity_counts_the_bands_that_hold_four_fifths_of_the_fault():
     low, high, faint = (np.sqrt(2) * np.sin(2 * np.pi * hz * seconds) for hz in (1000, 4000, 250))
     machine = low + 4 * high + 100 * faint  # powers 1, 16 and 10,000
     assert severity(machine, low + high + 0.1 * faint) == pytest.approx(10 * np.log10(2 / 17), abs=0.01)  # dB
+
+
+def test_a_clip_and_its_fault_apart_add_up_to_the_clip():
+    machine = draw_machine("pump", 0)
+    conditions = quiet_and_steady(machine)
+    fault = draw_fault(machine, "bearing_inner", 0.0)
+    own, alone = apart(machine, conditions, 2.0, np.random.default_rng(7), fault)
+    whole = rendered(machine, conditions, 2.0, fault)
+    gain = np.dot(whole, own + alone) / np.dot(own + alone, own + alone)
+    np.testing.assert_allclose(whole, gain * (own + alone), atol=1e-5)  # float32 sums in another order
+    assert severity(own, alone) == pytest.approx(0.0, abs=0.1)  # dB, hardly any background
 
 
 def test_clips_of_one_machine_vary_as_real_ones_do():
