@@ -134,7 +134,7 @@ def _band(run: tuple[int, int], excess: Floats, away: Doubles, heard: Heard, spe
     low_hz, high_hz = _edges(run, spec)
     db = float(away[slice(*run)].mean())
     tone = heard.tone(low_hz, high_hz) if db >= TONE_DB else None
-    pulses = heard.pulses(low_hz, high_hz) if db >= PULSES_DB and tone is None else None
+    pulses = heard.pulses(low_hz, high_hz) if db >= PULSES_DB else None
     when = _when(excess[:, slice(*run)].mean(axis=1) * np.sign(db), spec)
     return Band(low_hz, high_hz, round(db, 1), pulses, tone, *when)
 

@@ -4,9 +4,7 @@ import numpy as np
 
 from edge_runtime.features import Floats
 
-SAME = (
-    1e-5  # of full scale: a third of the last of 16 bits; resampling a repeated buffer leaves less than a tenth of it
-)
+SAME = 1e-5  # of full scale, a third of the last of 16 bits; resampling a repeated buffer leaves a tenth of that
 LONGEST_S = 1.0  # seconds of the longest buffer that is looked for
 PROBES = 24  # samples that a candidate has to repeat before all of them are looked at
 TRIED = 8  # candidates that all samples are looked at of; what passed the probes is a repetition, or almost

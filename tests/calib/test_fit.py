@@ -48,14 +48,14 @@ def test_a_machine_with_two_speeds_has_a_normal_spectrum_for_each():
     np.testing.assert_array_equal(spectra, normal_spectra(found))
 
 
-def test_what_the_normal_spectra_leave_is_less_than_the_spread_and_no_less_than_new_windows_have():
-    found, new = collected(200), collected(1200, seed=1)
+def test_what_the_normal_spectra_leave_is_less_than_the_spread_and_most_of_what_new_windows_have():
+    found, new = collected(40), collected(1200, seed=1)
     spectra = normal_spectra(found)
     away = np.linalg.norm(new.mel[:, np.newaxis] - spectra, axis=2)
     left = (new.mel - spectra[away.argmin(axis=1)]).std(axis=0)
     rest = normal_rest(found, spectra)
     assert (rest < found.mel.std(axis=0)).all()
-    np.testing.assert_allclose(rest, left, rtol=0.25)  # 200 windows know a spread to 5 %, and chose the spectra
+    assert 0.65 < rest.mean() / left.mean() < 1.0  # k-means takes more from 40 windows than the 16 that are given back
 
 
 def test_few_windows_are_each_a_normal_spectrum():
@@ -65,7 +65,8 @@ def test_few_windows_are_each_a_normal_spectrum():
 def test_few_windows_of_the_target_domain_have_spectra_of_their_own():
     found = collected(60)
     found.clips[-1] = msgspec.structs.replace(clip(59), domain="target")
-    assert any(np.allclose(spectrum, found.mel[-1]) for spectrum in normal_spectra(found))
+    spectra = normal_spectra(found)
+    assert any(np.allclose(spectrum, found.mel[-1]) for spectrum in spectra) and len(spectra) == 12 + 1
 
 
 def test_windows_of_one_recording_are_never_in_two_folds():

@@ -188,6 +188,25 @@ def test_the_nearest_of_several_normal_spectra_counts():
     assert quality.judge(SOUND, fast, machine([NORMAL[0], fast + 1])).faults == []
 
 
+WIGGLE = (2.5 * np.sqrt(2) * np.sin(np.arange(128) * 2 * np.pi / 16)).astype(np.float32)  # 2.5 dB over bands, mean 0
+
+
+def test_the_spectrum_whose_shape_fits_tells_the_gain():
+    known = machine([NORMAL[0], NORMAL[0] + 7 + WIGGLE])
+    found = quality.judge(SOUND, NORMAL[0] + 12, known)
+    assert found.faults == ["gain"] and found.why.startswith("12 dB above normal")
+
+
+def test_sound_near_one_normal_spectrum_is_normal_though_it_has_the_shape_of_another():
+    known = machine([NORMAL[0] + WIGGLE, NORMAL[0] - 9])
+    assert quality.judge(SOUND, NORMAL[0], known).faults == []
+
+
+def test_what_is_louder_than_normal_in_places_is_neither_covered_nor_quiet():
+    away = np.where(np.arange(128) < 115, -15, 6)
+    assert beside(away).faults == ["unlike"]
+
+
 def test_the_comparison_with_normal_can_be_switched_off():
     away = (NORMAL[0] - 20).astype(np.float32)
     assert quality.judge(SOUND, away, machine(), QualitySettings(compare=False)).faults == []
