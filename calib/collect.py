@@ -113,7 +113,7 @@ def clip_windows(clip: Clip, model: Model) -> Iterable[tuple[Arrays, NDArray[np.
     for start in range(0, len(audio) - model.window + 1, model.hop):
         inputs = {name: sound.window(start, spec) for name, spec in model.computed.items()}
         part = audio[start : start + model.window]
-        yield inputs, sound.window(start, MEL).mean(axis=0), quality.judge(part).fit
+        yield inputs, sound.window(start, MEL).mean(axis=0), quality.judge(part, sample_rate=model.sample_rate).fit
 
 
 class _Sound:

@@ -39,10 +39,9 @@ class QualitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quiet_db: Decibels = 10.0  # mean over bands below normal, dB
     quiet_unfit_db: Decibels = 15.0
     unlike_db: Decibels = 8.0  # root mean square over bands from the nearest normal spectrum, dB
-    unlike_unfit_db: Decibels = 10.0  # the same, where half of the bands have lost `quiet_db` besides
 
     def __post_init__(self) -> None:
-        for name in ("clipping", "offset", "gain_db", "quiet_db", "unlike_db"):
+        for name in ("clipping", "offset", "gain_db", "quiet_db"):
             second = f"{name.removesuffix('_db')}_unfit{'_db' * name.endswith('_db')}"
             noted, unfit = getattr(self, name), getattr(self, second)
             if noted > unfit:
@@ -179,13 +178,12 @@ def _quiet(away: NDArray[np.float64], limits: QualitySettings) -> list[Fault]:
 
 
 def _unlike(away: NDArray[np.float64], limits: QualitySettings) -> list[Fault]:
-    """A fault adds to the machine's sound, however loud; where that is gone and another is there, it is not heard."""
+    """Never unfit: a limit that spares every fault lets another machine's sound through too."""
     distance = float(np.sqrt(np.mean(away**2)))
     if distance < limits.unlike_db:
         return []
-    gone = float(np.median(away)) <= -limits.quiet_db
     words = f"{distance:.0f} dB from every normal spectrum: a fault, another machine, or another microphone?"
-    return [Fault("unlike", gone and distance >= limits.unlike_unfit_db, words)]
+    return [Fault("unlike", False, words)]
 
 
 def _beside(shift: float) -> str:
