@@ -2,11 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/quality.py DATA [DATA ...] [--features FOLDER] [--every 10] [--json]
 
-Normal spectra come from a machine's training clips; with fewer than 20 of them, from its other normal test clips. Then
-its test clips are judged as they are, and as faults of the microphone would have left the normal ones: another gain,
+Normal spectra come from a machine's training clips; with fewer than 20 of them, from its other normal clips. Then its
+test clips are judged as they are, and as faults of the microphone would have left the normal ones: another gain,
 covered (low-pass at 1 kHz, 15 dB quieter), another machine's microphone, silence, a stuck buffer of 32 ms, 30 dB too
-loud, an offset of 0.2. A clip is one window. --features: the folder of MIMII's fan features (64 bands), for the
-comparison with normal alone, on thousands of real clips.
+loud, an offset of 0.2. The faults of a simulated data set's machines are made again, far stronger than in its clips:
+they are to be scored, and no microphone blamed. A clip is one window. --features: the folder of MIMII's fan features
+(64 bands), for the comparison with normal alone, on thousands of real clips.
 """
 
 import json
@@ -14,6 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -28,8 +30,11 @@ from edge_runtime.cli import parser, say
 from edge_runtime.features import Doubles, Floats, LogMel, log_mel
 from edge_runtime.quality import Quality, QualitySettings
 from edge_runtime.scoring import Machine, Nearest
+from train.simulator.clip import layers
+from train.simulator.dataset import anomalies
 
 FEWEST = 20  # training clips that normal spectra are made from
+SEVERE_DB = (10, 20, 30)
 GAINS_DB = (12, 6, -6, -12, -20)
 LOW_PASS = signal.butter(4, 1000, output="sos", fs=16_000)
 Counts = dict[tuple[str, str], Counter[str]]  # (label, what happened) -> "fit", or the faults in a row
@@ -89,7 +94,7 @@ class Judged:
 
 def of_data(root: Path, every: int) -> Judged:
     """Every test clip as it is, and every so many normal ones with every fault."""
-    judged, clips = Judged(), index(root)
+    judged, clips, machines = Judged(), index(root), {}
     names = sorted({clip.machine for clip in clips})
     own = {name: [clip for clip in clips if clip.machine == name] for name in names}
     for number, name in enumerate(names):
@@ -99,13 +104,15 @@ def of_data(root: Path, every: int) -> Judged:
             say(f"{name}: {len(normal)} normal clips, left out")
             continue
         mels = np.stack([log_mel(load(clip), LogMel()).mean(axis=0) for clip in normal])
-        whole = machine(name, mels)
+        whole = machines[name] = machine(name, mels)
         tested = [clip for clip in own[name] if clip not in trained or normal is not trained]
         others = own[names[number - 1]] if len(names) > 1 else []
         for count, clip in enumerate(tested):
             rest = np.array([other is not clip for other in normal])
             known = whole if rest.all() else machine(name, mels[rest])
             _judge_clip(judged, clip, known, others[count % len(others)] if others else None, count % every == 0)
+    if (root / "simulation.json").is_file():
+        severe(judged, root, machines, every)
     return judged
 
 
@@ -115,6 +122,18 @@ def _judge_clip(judged: Judged, clip: Clip, known: Machine, other: Clip | None, 
     if faulty and label == "normal":
         for what, left in faults_of_microphones(sound, None if other is None else load(other)):
             judged.judge(label, what, left, known, clip.path.name)
+
+
+def severe(judged: Judged, root: Path, machines: dict[str, Machine], every: int) -> None:
+    """A simulated data set's faults, so many decibels above the machine."""
+    files = {str(clip.path.relative_to(root / "dev_data")): clip for clip in index(root)}
+    for job, row in islice(anomalies(root), 0, None, every):
+        clip, (own, fault) = files[row["file_name"]], layers(job)
+        heard = load(clip)
+        gain = np.dot(heard, own + fault) / np.dot(own + fault, own + fault)
+        for severity_db in SEVERE_DB:
+            sound = own + fault * 10 ** ((severity_db - job.severity_db) / 20)
+            judged.judge("anomaly", f"fault {severity_db:+d} dB", recorded(gain * sound), machines[clip.machine], "")
 
 
 def of_features(file: Path) -> Judged:

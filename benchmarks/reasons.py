@@ -10,7 +10,6 @@ fault, where it is strongest or not. Of pulses: the share of clips for which a r
 and in how many of those it is one of the fault's, the shaft's among them (or a multiple up to 4), within 3 %.
 """
 
-import csv
 import json
 import sys
 import time
@@ -31,12 +30,11 @@ from edge_runtime import features, reason
 from edge_runtime.backends import Pooled
 from edge_runtime.bundle import Model
 from edge_runtime.cli import parser, say
-from edge_runtime.config import load_json
 from edge_runtime.features import Floats, LogMel
 from edge_runtime.reason import Reason
 from edge_runtime.scoring import Machine, score
 from train.simulator.clip import Job, layers
-from train.simulator.dataset import Simulation
+from train.simulator.dataset import anomalies
 from train.simulator.draw import draw_machine
 from train.simulator.faults import Fault, fault_order
 from train.simulator.severity import THIRDS_HZ, acting, third_octaves
@@ -65,19 +63,6 @@ class Asked:
     pulses: list[float]  # a second, as named
     right: bool  # one of them is the fault's, or the shaft's
     seconds: float  # that it took
-
-
-def jobs(data: Path) -> Iterator[tuple[Job, float, str]]:
-    """Every anomaly of a simulated data set: how to make it again, its shaft's rate in Hz, its file."""
-    plan = load_json(data / "simulation.json", Simulation)
-    made = {(machine.machine, machine.section): machine for machine in plan.machines}
-    with (data / "truth.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["label"] == "anomaly":
-                number = int(row["file_name"].split("_anomaly_")[1][:4])
-                who = made[row["machine"], row["section"]]
-                words = (row["split"], row["domain"], row["label"], number, plan.seconds, plan.seed, row["fault"])
-                yield Job(who, *words, float(row["severity_db"])), float(row["shaft_hz"]), row["file_name"]
 
 
 class Truth:
@@ -176,9 +161,9 @@ def all_asked(data: Path, detector: str) -> Iterator[Asked]:
     say(f"fitting {len(clips)} normal clips")
     machines = fit_machines(collect(clips, model, Pooled(model)), model.scoring)
     files = {str(clip.path.relative_to(data / "dev_data")): clip for clip in index(data)}
-    for job, shaft_hz, file in jobs(data):
-        clip = files[file]
-        yield ask(load(clip), machines[clip.machine], model, job, shaft_hz)
+    for job, row in anomalies(data):
+        clip = files[row["file_name"]]
+        yield ask(load(clip), machines[clip.machine], model, job, float(row["shaft_hz"]))
 
 
 def _line(name: str, asked: list[Asked]) -> str:

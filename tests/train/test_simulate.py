@@ -18,7 +18,8 @@ from train.simulator import (
     RATE,
     draw_machine,
 )
-from train.simulator.dataset import whole_or_not_at_all
+from train.simulator.clip import layers
+from train.simulator.dataset import anomalies, whole_or_not_at_all
 
 SMALL = {"machines": ["fan", "gearbox"], "source": 4, "target": 2, "test": 3, "seconds": 1.0}
 
@@ -34,6 +35,17 @@ def hashes(root: Path) -> dict[str, str]:
 
 
 # --------------------------------------------------------------------------------------------------------- the data set
+
+
+def test_every_anomaly_can_be_made_again_with_its_fault_apart(data):
+    found = list(anomalies(data))
+    assert len(found) == 12
+    for job, row in found:
+        written, _ = soundfile.read(data / "dev_data" / row["file_name"])
+        own, fault = layers(job)
+        gain = np.dot(written, own + fault) / np.dot(own + fault, own + fault)
+        np.testing.assert_allclose(written, gain * (own + fault), atol=1.1 / 32_768)  # the last of 16 bits
+        assert np.abs(fault).max() > 0
 
 
 def test_the_data_set_is_one_that_the_index_reads(data):

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime.cli import new_path, say
-from edge_runtime.config import save_json
+from edge_runtime.config import load_json, save_json
 from edge_runtime.errors import ConfigError
 from train.simulator.clip import Job, Simulated, Truth, folder_of, make_clip
 from train.simulator.kinds import kind_named
@@ -70,6 +70,18 @@ def write_dataset(
         )
         save_json(partial / "simulation.json", plan)
     return out
+
+
+def anomalies(root: Path) -> Iterator[tuple[Job, dict[str, str]]]:
+    """Every anomaly of a data set that was written here: how to make it again, and its row of truth.csv."""
+    plan = load_json(root / "simulation.json", Simulation)
+    made = {(machine.machine, machine.section): machine for machine in plan.machines}
+    with (root / "truth.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["label"] == "anomaly":
+                number = int(row["file_name"].split("_anomaly_")[1].split("_")[0])
+                words = (row["split"], row["domain"], row["label"], number, plan.seconds, plan.seed, row["fault"])
+                yield Job(made[row["machine"], row["section"]], *words, float(row["severity_db"])), row
 
 
 def _plan(
