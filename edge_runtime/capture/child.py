@@ -102,8 +102,9 @@ class Capture:
             self.ears, self._stream = self._open([rate], [place.channels])
 
     def _check(self, channels: int, name: str) -> None:
-        if channels < self._need:
-            raise DeviceError(f"no channel {self._need - 1}; {name} has {channels}, counted from 0")
+        for channel in self._wanted.channels:
+            if not 0 <= channel < channels:
+                raise DeviceError(f"no channel {channel}; {name} has {channels}, counted from 0")
 
 
 class Pipe:

@@ -18,6 +18,10 @@ class Hearing:
         self._channels = list(channels)
         self._resampler = Resampler(opened.rate, sample_rate, len(channels))
 
+    def fits(self, sound: wire.Sound) -> bool:
+        """Whether it holds as many samples as it says."""
+        return len(sound.samples) == 4 * sound.frames * self.opened.channels
+
     def blocks(self, sound: wire.Sound) -> Iterator[Block]:
         """The sound of a message; where some was lost before it, first what was still inside."""
         vanished = self.clock.heard(sound.frames, sound.at_s, sound.lost)

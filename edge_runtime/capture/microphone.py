@@ -80,13 +80,16 @@ class Microphone:
         """The device is given back as the child goes; one more `take` gives what was still inside."""
         if self._shut:
             return
+        if self._child is not None:
+            self._look()  # what is in the pipe was heard
         self._shut = True
         self._kill()
         self._end()
-        if self._reasons:
-            self._pass(self._clock())
+        if self._known or self._reasons:
+            self._pass(self._clock(), 0.0 if self._reasons else TICK_S)
+        deadline = self._clock() + CLOSE_S
         for child in self._dying:
-            child.gone(CLOSE_S)
+            child.gone(max(0.0, deadline - self._clock()))
 
     def _wait(self) -> None:
         """Until the first sound."""
@@ -129,13 +132,15 @@ class Microphone:
         if self._identity not in ("", opened.identity):
             other = opened.identity or "a source that cannot be told"
             self._lose(f"the name means {other} now, and meant {self._identity} when it was first heard")
-            return
-        self._hearing = Hearing(opened, self._rate, self._channels)
+        elif max(self._channels) >= opened.channels:
+            self._lose(f"no channel {max(self._channels)}; {opened.name} has {opened.channels}, counted from 0")
+        else:
+            self._hearing = Hearing(opened, self._rate, self._channels)
 
     def _hear(self, sound: wire.Sound) -> None:
         hearing = self._hearing
-        if hearing is None:
-            self._lose("the capturing process gave sound before it said of what")
+        if hearing is None or not hearing.fits(sound):
+            self._lose("the capturing process gave sound of which it did not say what it is")
             return
         self._waited_s, self._attempts = 0.0, 0
         if self._listening:
@@ -143,7 +148,9 @@ class Microphone:
         else:
             blocks = [self._returned(hearing, msgspec.structs.replace(sound, lost=0))]
         self._ready += map(self._timeline.give, blocks)
-        self._heard_s, self.drift_ppm = sound.at_s, hearing.clock.drift_ppm or self.drift_ppm
+        self._heard_s = sound.at_s
+        if hearing.clock.drift_ppm is not None:
+            self.drift_ppm = hearing.clock.drift_ppm
 
     def _returned(self, hearing: Hearing, sound: wire.Sound) -> Block:
         """The first block of a recording: with all the time that has passed without sound."""

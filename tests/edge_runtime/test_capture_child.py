@@ -67,6 +67,17 @@ def test_an_overflow_is_counted_as_lost_before_the_block_that_tells_it(portaudio
     assert [block.lost for block in until_it_ends(hear())] == [0, 512, 0]
 
 
+def test_what_was_heard_while_the_sound_server_was_asked_is_nobody_s(portaudio, hear, tmp_path, monkeypatch):
+    (tmp_path / "pactl").write_text("#!/bin/sh\nsleep 0.7\nexit 1\n")
+    (tmp_path / "pactl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    portaudio.plays(hum(30), pause_s=0.032)
+    heard = hear()
+    heard.changed(True)
+    assert time.monotonic() - heard.blocks[0].at_s < 0.5  # seconds: it has just come
+    assert not np.array_equal(heard.blocks[0].samples[:, 0], hum(30)[:512])
+
+
 def test_sound_that_does_not_fit_into_the_queue_is_counted():
     ears, flags = Ears(), type("Flags", (), {"input_overflow": False})
     for _ in range(QUEUE_BLOCKS + 3):
@@ -106,6 +117,7 @@ def test_a_rate_that_is_asked_for_is_taken_or_refused(portaudio, hear):
         ("1", 0, "^1: no such microphone"),
         ("USB", 0, "^USB: no such microphone"),
         ("Speaker", 0, "^Speaker: no such microphone"),
+        ("USB Audio: left", -1, "no channel -1; USB Audio: left has 2, counted from 0"),
         ("USB Audio: left", 2, "no channel 2; USB Audio: left has 2, counted from 0"),
     ],
 )

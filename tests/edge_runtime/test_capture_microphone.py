@@ -115,7 +115,7 @@ def test_a_child_that_is_killed_is_replaced_within_a_second(hear):
     ("steps", "words"),
     [
         ([["garbage"], ["hang"]], "said what cannot be understood"),
-        ([["sound", 0.1], ["hang"]], "gave sound before it said of what"),
+        ([["sound", 0.1], ["hang"]], "of which it did not say what it is"),
         ([], "has ended (exit code 0)"),
     ],
 )
