@@ -11,7 +11,7 @@ from edge_runtime.cli import run_command
 from edge_runtime.journal import Journal
 from tests.conftest import hum, write_wav
 from tests.edge_runtime.fake_microphone import PortAudio
-from tests.edge_runtime.sound_server import playing, server  # noqa: F401 - fixtures for every test here
+from tests.edge_runtime.sound_server import bench, playing, server  # noqa: F401 - fixtures for every test here
 
 HOP = 8 * 512
 FAULT = 400.0  # Hz: another machine by far

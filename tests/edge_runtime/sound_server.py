@@ -18,8 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from edge_runtime.capture import MicrophoneSettings
+from edge_runtime.capture.microphone import Microphone
 from tests.conftest import ROOT, hum, write_wav
+from tests.edge_runtime.fake_microphone import Heard
+
+PULSEMIC = MicrophoneSettings("pulsemic")
 
 ALSA = """
 </usr/share/alsa/alsa.conf>
@@ -155,3 +161,46 @@ def playing(server, tmp_path):
     yield
     player.kill()
     player.wait()
+
+
+class Bench:
+    """A sound server that this process knows too, what plays into it, and who listens."""
+
+    def __init__(self, folder, monkeypatch, **options):
+        self.server, self.folder = opened(**options), folder
+        for name in set(os.environ) - set(self.server.environment):
+            monkeypatch.delenv(name)
+        for name, value in self.server.environment.items():
+            monkeypatch.setenv(name, value)
+        self._players, self._heard = [], []
+
+    def play(self, sound=None, rate=16_000, sink="mic"):
+        """[samples] or [samples, channels] into a sink; one that nothing is played into sleeps for up to 2 s."""
+        file = self.folder / f"{len(self._players)}.wav"
+        soundfile.write(file, hum(60) if sound is None else sound, rate, subtype="PCM_16")
+        self._players.append(self.server.play(file, sink))
+        deadline = time.monotonic() + 10
+        while "RUNNING" not in self.server.ask("list", "short", "sinks"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def hear(self, settings=PULSEMIC, channels=(0,), sample_rate=16_000, **options):
+        """A microphone of this server, in this process."""
+        self._heard.append(Heard(Microphone(settings, sample_rate, channels, **options)))
+        return self._heard[-1]
+
+    def close(self):
+        """Nothing of it is left."""
+        for heard in self._heard:
+            heard.microphone.close()
+        for player in self._players:
+            player.kill()
+            player.wait()
+        closed(self.server)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch)
+    yield bench
+    bench.close()

@@ -37,7 +37,7 @@ def reasons(heard):
 def test_the_constructor_returns_at_once_and_the_first_sound_begins_a_recording(hear):
     began = time.monotonic()
     heard = hear(STEADY)
-    assert time.monotonic() - began < 0.2  # seconds: a process is started, nothing waited for
+    assert time.monotonic() - began < 0.5  # seconds: a process is started, nothing waited for
     heard.changed(True)
     heard.for_s(0.5)
     assert (heard.blocks[0].new, heard.blocks[0].lost) == ("mic", 0)
@@ -106,7 +106,7 @@ def test_a_child_that_is_killed_is_replaced_within_a_second(hear):
     heard = hear(STEADY)
     heard.changed(True)
     os.kill(heard.microphone._child.pid, signal.SIGKILL)
-    assert heard.changed(False) < 0.5  # seconds
+    assert heard.changed(False) < 1.0  # seconds: at once, and load
     assert heard.changed(True) < 2.0  # seconds: 0.25 of pause, the start of Python, and load
     assert "killed by signal 9" in reasons(heard)[1]
 
@@ -217,6 +217,16 @@ def test_the_file_to_wait_on_is_that_of_the_child_of_now(hear):
     heard.changed(True)
     assert select.select([heard.microphone.fileno()], [], [], 1.0)[0]
     assert np.all(heard.sound == 0)
+
+
+def test_every_block_that_is_heard_makes_the_pauses_short_again(hear):
+    heard = hear([["fail", "a"]], [["fail", "b"]], [["open", ""], ["sound", 0.1]])
+    heard.changed(False)
+    heard.changed(False)
+    assert heard.microphone._attempts == 2
+    heard.changed(True)
+    heard.changed(False)
+    assert heard.microphone._attempts == 1
 
 
 def test_processes_that_cannot_be_killed_do_not_pile_up(hear, monkeypatch):
