@@ -44,6 +44,12 @@ def test_sound_that_vanishes_without_a_flag_is_told_once_and_within_ten_seconds(
     assert 0 < (told[0][0] - 1000) * FRAMES / RATE < 10.1  # seconds
 
 
+def test_many_small_losses_are_no_drift():
+    every = dict.fromkeys(range(150, 3000, 150), RATE // 10)  # 0.1 s of every 4.8 s
+    told = play(SampleClock(RATE), 120, missing=every)
+    assert sum(frames for _, frames in told) == pytest.approx(len(every) * RATE / 10, abs=0.4 * RATE)
+
+
 def test_sound_that_is_only_late_is_not_lost():
     clock = SampleClock(RATE)
     late = lambda number: 4.0 * (1000 <= number < 1100)  # noqa: E731 - 3.2 s in which everything comes 4 s late

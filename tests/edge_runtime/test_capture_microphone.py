@@ -229,6 +229,15 @@ def test_every_block_that_is_heard_makes_the_pauses_short_again(hear):
     assert heard.microphone._attempts == 1
 
 
+def test_a_microphone_that_was_heard_before_is_tried_again_sooner(hear, monkeypatch):
+    monkeypatch.setattr(microphone, "PAUSES_S", (0.05, 30.0))
+    monkeypatch.setattr(microphone, "KNOWN_S", 0.1)
+    heard = hear([["open", ""], ["sound", 0.1]], [["fail", "a"]], [["fail", "b"]], STEADY)
+    for listening in (True, False, False, False):
+        heard.changed(listening)
+    assert heard.changed(True) < 5.0  # seconds, of 30 that an unknown one would wait
+
+
 def test_processes_that_cannot_be_killed_do_not_pile_up(hear, monkeypatch):
     monkeypatch.setattr(microphone, "UNKILLED", 2)
     monkeypatch.setattr(microphone, "PAUSES_S", (0.05,))
