@@ -65,8 +65,9 @@ class Child:
 
     def kill(self) -> None:
         """At once, from any thread: whoever waits for its answer is told that it has ended."""
-        if self._process is not None:
-            _kill(self._process)
+        process = self._process
+        if process is not None:
+            _kill(process)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._hung = [process for process in self._hung if process.poll() is None]

@@ -227,6 +227,20 @@ def test_processes_that_cannot_be_killed_are_no_more_than_a_few(board, opened, m
     assert lines[-1] == "beacon: works again"
 
 
+def test_a_sign_of_life_that_waited_too_long_is_none(board, opened):
+    beacon = opened(deadman_s=0.5)
+    beacon.update([], WELL)
+    until(lambda: board.volts == "high")
+    beacon._worker.put((True, time.monotonic() - 1.0))
+    assert until(lambda: board.volts == "low") < 0.4
+
+
+def test_ctrl_c_is_for_the_listener(board, opened):
+    beacon = opened()
+    until(lambda: board.volts == "low")
+    assert os.getsid(beacon._child._process.pid) != os.getsid(0)
+
+
 def test_an_orderly_end_leaves_it_dropped(board, opened):
     beacon = opened()
     beacon.update([], WELL)
