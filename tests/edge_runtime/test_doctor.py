@@ -1,5 +1,6 @@
 """The doctor: each trouble is found, and its line says what to do."""
 
+import ctypes
 import json
 
 import msgspec
@@ -160,7 +161,44 @@ def test_a_clock_that_nobody_keeps_right_is_a_warning(monkeypatch, follows, stat
     assert states(clock.clock(patient())) == [state]
 
 
-def test_the_kernel_says_whether_its_clock_is_synchronised():
+class Timex(ctypes.Structure):
+    """The beginning of struct timex, as adjtimex(2) has it."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long), ("status", ctypes.c_int),
+    )  # fmt: skip
+
+
+class Kernel:
+    """A libc whose kernel has a clock of that status."""
+
+    def __init__(self, status, answer=0):
+        self.status, self.answer = status, answer
+
+    def adjtimex(self, buffer):
+        timex = Timex.from_buffer(buffer)
+        assert timex.modes == 0  # or it would set the clock
+        timex.offset = timex.freq = timex.maxerror = timex.esterror = -1
+        timex.status = self.status
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("kernel", "follows"),
+    [
+        (Kernel(0x2001), True),
+        (Kernel(0x40, answer=5), False),
+        (Kernel(0x41, answer=5), False),
+        (Kernel(0, answer=-1), None),
+        (object(), None),
+    ],
+)
+def test_the_kernel_says_whether_its_clock_is_synchronised(kernel, follows):
+    assert clock.follows(kernel) is follows
+
+
+def test_a_real_kernel_can_be_asked():
     assert clock.follows() in (True, False, None)
 
 
