@@ -71,7 +71,7 @@ def _fire(name: str, settings: Settings) -> Finding:
         output.close(1.0)
     failures = [line for line in output.failures() if not line.endswith("works again")]
     if failures:
-        return Finding("output", "fail", "; ".join(failures), "mend it, and try again with --fire")
+        return Finding("output", "fail", f"{name}: {'; '.join(failures)}", "mend it, and try again with --fire")
     return Finding("output", "ok", f"{name}: {_words(settings)}; it was fired")
 
 

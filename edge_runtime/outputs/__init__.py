@@ -32,7 +32,7 @@ class Output(Protocol):
         ...
 
     def failures(self) -> Iterable[str]:
-        """What went wrong or works again since this was last asked, each once, in one line."""
+        """What went wrong or works again since this was last asked, each once, in one line without its name."""
         ...
 
     def close(self, within_s: float) -> None:

@@ -26,7 +26,7 @@ class Worker(Generic[T]):
 
     def __init__(self, name: str, do: Callable[[T], None], states: bool, hang_s: float = HANG_S) -> None:
         """`do` raises an OutputError; `states`: the newest replaces what waits, or else it waits its turn."""
-        self._name, self._do, self._states, self._hang_s = name, do, states, hang_s
+        self._do, self._states, self._hang_s = do, states, hang_s
         self._waiting: deque[T] = deque()
         self._reports: deque[str] = deque(maxlen=REPORTS)
         self._wake = threading.Condition()
@@ -111,4 +111,4 @@ class Worker(Generic[T]):
                 self._wake.wait_for(lambda: self._stop, pause)
 
     def _say(self, words: str) -> None:
-        self._reports.append(f"{self._name}: {words}")
+        self._reports.append(words)

@@ -142,7 +142,7 @@ def test_closing_takes_no_longer_than_it_may_and_kills_what_still_runs(tmp_path)
     began = time.monotonic()
     hanging.close(1.0)
     assert time.monotonic() - began < 1.3
-    assert list(hanging.failures()) == ["mail: has not finished; it is stopped"]
+    assert list(hanging.failures()) == ["has not finished; it is stopped"]
     assert ended(int((tmp_path / "child").read_text()))
     assert not hanging._worker._waiting or not hanging._worker._thread.is_alive()
 
@@ -152,10 +152,10 @@ def test_a_failure_is_said_once_and_so_is_its_end(tmp_path):
     for _ in range(3):
         failing.update([told()], [])
     until(lambda: not failing._worker._waiting and failing._worker._began is None)
-    assert list(failing.failures()) == ["mail: test: exit code 1"]
+    assert list(failing.failures()) == ["test: exit code 1"]
     (tmp_path / "there").touch()
     failing.update([told()], [])
-    assert said(failing, "works again") == ["mail: works again"]
+    assert said(failing, "works again") == ["works again"]
     failing.close(1.0)
 
 
@@ -165,7 +165,7 @@ def test_a_flood_of_changes_is_bounded_and_said_once():
         slow.update([told()], [])
     assert len(slow._worker._waiting) == worker.WAITING
     assert [line for line in slow.failures() if "still busy" in line] == [
-        f"mail: still busy with {worker.WAITING} earlier events; newer ones are not sent to it"
+        f"still busy with {worker.WAITING} earlier events; newer ones are not sent to it"
     ]
     slow.close(0.5)
 

@@ -108,7 +108,7 @@ def test_a_player_that_is_killed_is_said_and_started_again(room, horn):
     horn._child._process.wait()
     lines = []
     feeding(horn, 5.0, lambda: bool(lines.extend(horn.failures()) or len(lines) > 1))
-    assert lines == ["horn: its process died (SIGKILL); it is started again", "horn: works again"]
+    assert lines == ["its process died (SIGKILL); it is started again", "works again"]
     assert room.sounds()
 
 
@@ -132,7 +132,7 @@ def test_a_loudspeaker_that_fails_or_hangs_is_said_once_and_comes_back(room, mon
     assert len([line for line in lines if words in line]) == 1, lines
     room.fault("")
     feeding(horn, 15.0, lambda: bool(lines.extend(horn.failures()) or "works again" in lines[-1]))
-    assert lines[-1] == "horn: works again"
+    assert lines[-1] == "works again"
     until(lambda: room.heard)
     horn.close(1.0)
 
