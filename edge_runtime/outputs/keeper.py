@@ -48,12 +48,15 @@ class Line:
             request.release()
 
 
-def keep(line: Line, deadman_s: float) -> None:
-    """Until stdin ends."""
+def keep(line: Line, deadman_s: float, ended: int) -> None:
+    """Until stdin ends, or something can be read from `ended`."""
     energised, heard = False, time.monotonic()
     while True:
         left = heard + deadman_s - time.monotonic() if energised else None
-        if select.select([0], [], [], None if left is None else max(0.0, left))[0]:
+        ready = select.select([0, ended], [], [], None if left is None else max(0.0, left))[0]
+        if ended in ready:
+            return
+        if ready:
             told = os.read(0, 4096)
             if not told:
                 return
@@ -83,19 +86,23 @@ def answer(words: str) -> None:
         raise SystemExit(0) from None
 
 
-def end(number: int, _frame: object) -> None:
-    """A signal ends the process in order."""
-    raise SystemExit(128 + number)
+def signalled() -> int:
+    """A file descriptor that can be read when a signal asks for the end: none interrupts the line's fall."""
+    ended, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGABRT):
+        signal.signal(number, lambda *_: None)
+    return ended
 
 
 def main(words: list[str]) -> None:
     """Hold the line until told otherwise, and let it drop however this ends (but for SIGKILL)."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGABRT):
-        signal.signal(number, end)
+    ended = signalled()
     chip, line, active_low, deadman_s = words
     held = Line(chip, line, active_low == "1")
     try:
-        keep(held, float(deadman_s))
+        keep(held, float(deadman_s), ended)
     finally:
         _try(held, False)
         held.release()

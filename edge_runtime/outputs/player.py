@@ -7,6 +7,7 @@ a loudspeaker that is gone is said before it should sound. Without NumPy: it wai
 memory. It ends at the first failure, so that its successor sees the devices as they are then.
 """
 
+import ctypes
 import math
 import os
 import select
@@ -17,10 +18,11 @@ import wave
 from contextlib import suppress
 from typing import Any
 
-from edge_runtime.outputs.keeper import answer, end
+from edge_runtime.outputs.keeper import answer
 
 CHUNK_S = 0.05  # seconds of sound between two looks at stdin
 LONGEST_S = 60.0  # seconds of a file
+DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
 FORMATS = {1: "uint8", 2: "int16", 3: "int24", 4: "int32"}  # bytes of a sample -> PortAudio's name
 
 
@@ -110,13 +112,12 @@ def serve(player: Player) -> None:
 
 def main(words: list[str]) -> int:
     """Play until told otherwise."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
+    ctypes.CDLL(None).prctl(DEATH_OF_PARENT, signal.SIGKILL)  # where it hangs, it does not see that stdin ends
     file, device, pause_s, check_s = words
     try:
         serve(Player(Sound(file, float(pause_s)), device, float(check_s)))
-    except SystemExit:
-        os._exit(0)  # PortAudio would wait for a sound server that hangs
+    except SystemExit:  # nobody reads the answers any more
+        os._exit(0)
     except ImportError:
         words = ["the Python package sounddevice is missing; pip install 'auscult[mic]'"]
     except (wave.Error, EOFError, OSError) as error:
@@ -124,7 +125,7 @@ def main(words: list[str]) -> int:
     except Exception as error:  # PortAudioError, ValueError of a device's name: the parent reports and starts again
         words = [f"{device or 'the default loudspeaker'} cannot play ({' '.join(str(error).split())})"]
     else:
-        os._exit(0)
+        os._exit(0)  # PortAudio would wait for a sound server that hangs
     with suppress(OSError, SystemExit):
         answer(words[0])
     os._exit(1)

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -222,6 +223,34 @@ def test_a_real_sound_server_plays_it_and_its_death_is_said(hall, tmp_path, numb
     began = time.monotonic()
     horn.close(1.0)
     assert time.monotonic() - began < 1.3
+
+
+LISTENER = """
+import sys, time
+from edge_runtime.outputs.settings import SoundSettings
+from edge_runtime.outputs.sound import Sound
+from tests.edge_runtime.telling import status
+horn = Sound("horn", SoundSettings(file=sys.argv[1]))
+horn.update([], [status("unacknowledged")])
+while not horn._child._process:
+    time.sleep(0.05)
+print(horn._child._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("fault", ["", "hang"])
+def test_a_listener_that_is_killed_leaves_no_player_behind(room, fault):
+    words = [sys.executable, "-c", LISTENER, room.file]
+    listener = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    player = int(listener.stdout.readline())
+    until(lambda: room.heard)
+    room.fault(fault)
+    time.sleep(0.2)
+    listener.kill()
+    listener.wait()
+    stat = Path(f"/proc/{player}/stat")
+    until(lambda: not stat.exists() or stat.read_text().split(")")[1].split()[0] == "Z", 2.0)
 
 
 def test_the_player_is_small(room, horn):
