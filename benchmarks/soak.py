@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from calib import fit
-from edge_runtime import events, features, listening
+from edge_runtime import features
 from edge_runtime.alarm import Action, AlarmSettings, Kept, LevelSettings
 from edge_runtime.backends import Arrays, Backend
 from edge_runtime.bundle import Bundle, open_bundle
@@ -33,9 +33,11 @@ from edge_runtime.capture import Block, Change, MicrophoneSettings
 from edge_runtime.cli import parser, run_command
 from edge_runtime.features import Floats
 from edge_runtime.journal import Request, Visitor
+from edge_runtime.listening import events
+from edge_runtime.listening import opening as listening
+from edge_runtime.listening.post import Post
+from edge_runtime.listening.service import Service
 from edge_runtime.outputs.settings import CommandSettings
-from edge_runtime.post import Post
-from edge_runtime.service import Service
 from edge_runtime.site_file import MachineSettings, Site
 
 RATE, BLOCK = features.SAMPLE_RATE, features.SAMPLE_RATE // 2

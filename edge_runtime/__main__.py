@@ -31,8 +31,8 @@ from collections.abc import Sequence
 from edge_runtime import BACKENDS
 from edge_runtime.cli import parser, run_command
 
-OWN = ("run", "validate", "doctor")  # commands with a module of their own
-HOME = {name: name for name in OWN} | dict.fromkeys(("devices", "record", "score"), "commands")
+HOME = dict.fromkeys(("devices", "record", "score"), "commands.clips")  # command -> module; the rest: commands.alarms
+HOME |= {"run": "commands.run", "validate": "commands.validate", "doctor": "doctor"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return check.main(words[1:])
     options = _parser().parse_args(words)
-    module = importlib.import_module(f"edge_runtime.{HOME.get(options.name, 'alarm_commands')}")  # late: see --help
+    module = importlib.import_module(f"edge_runtime.{HOME.get(options.name, 'commands.alarms')}")  # late: see --help
     code: int = module.COMMANDS[options.name](options)
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    from edge_runtime import alarm_commands, doctor
+    from edge_runtime import doctor
+    from edge_runtime.commands import alarms
 
     whole = parser(__doc__, "python -m edge_runtime")
     names = whole.add_subparsers(dest="name", required=True, metavar="COMMAND")
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(names.add_parser("run", help="listen to a machine, or to a site", allow_abbrev=False))
     _validate_options(names.add_parser("validate", help="check a site file", allow_abbrev=False))
     doctor.options(names.add_parser("doctor", help="is this device fit to listen?", allow_abbrev=False))
-    alarm_commands.add_options(names)
+    alarms.add_options(names)
     return whole
 
 

@@ -17,7 +17,7 @@ from edge_runtime.doctor import Finding
 from edge_runtime.doctor.patient import Patient
 from edge_runtime.errors import DeviceError
 from edge_runtime.features import SAMPLE_RATE, Floats, LogMel, log_mel
-from edge_runtime.listening import Placed, channels
+from edge_runtime.listening.opening import Placed, channels
 from edge_runtime.quality import Fault, QualitySettings, judge
 
 POLL_S = 0.05

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_runtime import events
 from edge_runtime.alarm import Change, Status
 from edge_runtime.doctor import Finding
 from edge_runtime.doctor.patient import Patient
 from edge_runtime.errors import ConfigError
+from edge_runtime.listening import events
 from edge_runtime.outputs import Output, Told
 from edge_runtime.outputs.open import check_output, open_output
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, Settings

@@ -9,7 +9,7 @@ import msgspec
 from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import MicrophoneSettings, Source
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import Placed, place
+from edge_runtime.listening.opening import Placed, place
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
 from edge_runtime.site_file import MachineSettings, Site, load_site, of_bundle

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from calib.golden import golden_clip
-from edge_runtime import events
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.backends import Backend
 from edge_runtime.bundle import Model
@@ -19,12 +18,13 @@ from edge_runtime.capture import BLOCK_S, Block, Change
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.features import Doubles
 from edge_runtime.journal.rows import Moment
-from edge_runtime.monitor import Monitor
-from edge_runtime.panel import Panel
-from edge_runtime.post import Group, Post
+from edge_runtime.listening import events
+from edge_runtime.listening.monitor import Monitor
+from edge_runtime.listening.panel import Panel
+from edge_runtime.listening.post import Group, Post
+from edge_runtime.listening.service import Service
 from edge_runtime.quality import QualitySettings
 from edge_runtime.scoring import Machine
-from edge_runtime.service import Service
 from edge_runtime.sound import Resampler
 from export.latency.content import AFTER, HELD, REST, STAGES, TOTAL, WAIT, Load, Stage
 

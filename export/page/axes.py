@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from edge_runtime.events import Window
+from edge_runtime.listening.events import Window
 from export.page import words
 from export.page.content import Spectrogram
 from export.page.runs import merged

@@ -8,7 +8,7 @@ import math
 
 import msgspec
 
-from edge_runtime.events import Window
+from edge_runtime.listening.events import Window
 from export.page import spectrogram, words
 from export.page.axes import Across, Down, Span, Tick, hz_ticks, time_ticks
 from export.page.content import Listening, Spans, Spectrogram

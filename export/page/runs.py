@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edge_runtime.errors import DataError
-from edge_runtime.events import Alarm, End, Lost, Recording, Start, Window
+from edge_runtime.listening.events import Alarm, End, Lost, Recording, Start, Window
 from export.page.content import Spans
 
 Known = Start | Recording | Window | Alarm | Lost | End

@@ -169,8 +169,9 @@ def _happened(run: Run, begins: float | None) -> list[tuple[str, str]]:
     if begins is not None:
         found.append((begins, "the fault begins"))
     for alarm in run.alarms:
-        since, score = words.clock(alarm.since, 1), words.number(alarm.score)
-        found.append((alarm.start, f"alarm, score {score}; above the threshold since {since}"))
+        since = words.clock(alarm.since, 1)
+        score = "" if alarm.score is None else f", score {words.number(alarm.score)}"
+        found.append((alarm.start, f"alarm{score}; above the threshold since {since}"))
         found += [(alarm.end, "back to normal")] if alarm.over else []
     found += [(lost.at_s, f"{lost.samples:,} samples lost") for lost in run.lost]
     if len(run.recordings) > 1:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.cli import run_command
 from edge_runtime.journal import Journal, Moment, Visitor
-from edge_runtime.panel import Panel, in_words
+from edge_runtime.listening.panel import Panel, in_words
 
 MACHINES = {"fan": AlarmSettings(latching=True), "pump": AlarmSettings()}
 

@@ -9,10 +9,10 @@ from edge_runtime.backends import open_backend
 from edge_runtime.capture import Block
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.journal import Moment
-from edge_runtime.monitor import Monitor
-from edge_runtime.panel import Panel
-from edge_runtime.post import Group, Post
-from edge_runtime.service import Service
+from edge_runtime.listening.monitor import Monitor
+from edge_runtime.listening.panel import Panel
+from edge_runtime.listening.post import Group, Post
+from edge_runtime.listening.service import Service
 
 
 class Scripted:

@@ -175,6 +175,6 @@ def test_a_site_file_stands_for_the_folder_of_its_state(tmp_path, type_in, monke
 
 
 def test_who_asks_for_alarms_needs_no_numpy():
-    code = "import sys, edge_runtime.__main__, edge_runtime.panel"
+    code = "import sys, edge_runtime.__main__, edge_runtime.listening.panel"
     code += "; import edge_runtime.journal; raise SystemExit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

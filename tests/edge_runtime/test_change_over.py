@@ -5,13 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from edge_runtime import events
 from edge_runtime.backends import open_backend
 from edge_runtime.backends.ort import OnnxRuntime
 from edge_runtime.backends.standby import Standby
 from edge_runtime.backends.trt import TensorRT
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import BackendError, MissingError
+from edge_runtime.listening import events
 from tests.conftest import hum
 from tests.edge_runtime.fake_tensorrt import ORIN, HostMemory, tensorrt
 from tests.edge_runtime.networks import pack_network, write_engine

@@ -1,4 +1,4 @@
-"""What becomes of the process and what is around it: clock, outputs, bundle, kill -9, systemd; rows of docs/faults.md."""
+"""What becomes of the process: clock, outputs, bundle, kill -9, systemd; rows of docs/faults.md."""
 
 import itertools
 import shutil

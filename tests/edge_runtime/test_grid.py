@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.grid import Grid
+from edge_runtime.listening.grid import Grid
 
 WINDOW, HOP = 40, 8
 STRETCHES = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 200)), max_size=12)

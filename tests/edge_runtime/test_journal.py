@@ -11,7 +11,7 @@ import pytest
 from edge_runtime.alarm import AlarmSettings, Kept
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Heard, Journal, Moment, Request, Visitor, journal
-from edge_runtime.panel import Panel
+from edge_runtime.listening.panel import Panel
 from tests.edge_runtime.journals import AT, LOUD, RAISED, SEEN, ask, start
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime import log
-from edge_runtime.log import Log
+from edge_runtime.listening import log
+from edge_runtime.listening.log import Log
 
 
 class Clock:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from edge_runtime.notify import Notify
+from edge_runtime.listening.notify import Notify
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -9,19 +9,20 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_runtime import events
 from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.backends import open_backend
 from edge_runtime.backends.guarded import Guarded
 from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import Change
 from edge_runtime.errors import DeviceError
+from edge_runtime.listening import events
+from edge_runtime.listening.annunciator import Annunciator
 from edge_runtime.recorder import Recorder
 from tests.conftest import SHORT, hum
 from tests.edge_runtime.conftest import FAULT
 from tests.edge_runtime.posts import Scripted, block, listen, of, post, service
 
-HOP, RATE = 4096, 16_000
+HOP, RATE, NAME = 4096, 16_000, "fan_section_00"
 
 
 @pytest.fixture
@@ -205,3 +206,32 @@ def test_a_full_disk_is_reported_once_and_listening_goes_on(bundle, tmp_path, ca
         log(event)
     assert capsys.readouterr().err.count("events cannot be written (No space left on device)") == 1
     log.close()  # writes what is left, and fails quietly
+
+
+def test_outputs_are_shown_that_all_is_well_when_every_machine_was_judged_and_not_before(bundle):
+    """A relay is energised then: a service that dies before its first window, again and again, must not look well."""
+    shown = []
+
+    class Output:
+        name = "beacon"
+
+        def update(self, changes, now):
+            shown.append((list(changes), [status.state for status in now]))
+
+        def feed(self):
+            pass
+
+        def failures(self):
+            return ()
+
+        def close(self, within_s):
+            pass
+
+    source = Scripted(*[block(part, new=None if at else "mic") for at, part in enumerate(np.split(hum(2), 20))])
+    one = post(bundle, source)
+    listener = service([one], lambda event: None, annunciator=Annunciator({"beacon": Output()}, {"beacon": [NAME]}))
+    while not one.monitors[0].scored:
+        assert shown == []
+        listener.turn()
+    assert shown == [([], ["normal", "normal"])]
+    listener.close()

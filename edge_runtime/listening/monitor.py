@@ -10,7 +10,7 @@ import msgspec
 from edge_runtime.alarm import AlarmSettings, Condition, Kind, Level
 from edge_runtime.bundle import Model
 from edge_runtime.detector import Window
-from edge_runtime.grid import Grid
+from edge_runtime.listening.grid import Grid
 from edge_runtime.reason import Reason, explain
 from edge_runtime.scoring import Machine
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime import events
 from edge_runtime.backends import Backend, open_backend
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.capture import MicrophoneSettings
@@ -18,8 +17,9 @@ from edge_runtime.cli import say
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import SAMPLE_RATE
+from edge_runtime.listening import events
+from edge_runtime.listening.service import stop_signals
 from edge_runtime.recorder import ClipWriter, clip_folder
-from edge_runtime.service import stop_signals
 from edge_runtime.sound import sound_files
 
 

@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from edge_runtime import alarm, events
-from edge_runtime.annunciator import Annunciator
+from edge_runtime import alarm
 from edge_runtime.backends.standby import Change
 from edge_runtime.capture import Block
 from edge_runtime.capture.clock import WallClock
 from edge_runtime.errors import AuscultError
 from edge_runtime.journal.rows import Moment
-from edge_runtime.monitor import Finding, Monitor
-from edge_runtime.notify import Notify
+from edge_runtime.listening import events
+from edge_runtime.listening.annunciator import Annunciator
+from edge_runtime.listening.monitor import Finding, Monitor
+from edge_runtime.listening.notify import Notify
+from edge_runtime.listening.panel import Panel
+from edge_runtime.listening.post import Began, Gap, Judged, Missing, Post
 from edge_runtime.outputs import Told
-from edge_runtime.panel import Panel
-from edge_runtime.post import Began, Gap, Judged, Missing, Post
 from edge_runtime.stages import UNMEASURED, Stages
 
 POLL_S = 0.05  # the longest wait for sound
@@ -52,12 +53,12 @@ class Service:
         self._notify, self._annunciator = notify or Notify(), annunciator or Annunciator()
         self._clock = WallClock()
         self._judged = False  # whether a window was scored, judged unfit or counted as lost in this turn
+        self._shown = False  # whether outputs know how all alarms stand
 
     def listen(self, stop: threading.Event, seconds: float | None = None) -> None:
         """Until the sound ends, `stop` is set, or `seconds` of sound were heard; "end" is always told."""
         error: str | None = None
         try:
-            self._annunciator.update([], self._panel.statuses)
             self._notify.ready()
             while not stop.is_set() and any(_open(post, seconds) for post in self._posts):
                 if not self.turn(seconds):
@@ -148,6 +149,9 @@ class Service:
                 self._tell(events.Notice(now_s, about, words))
         for output, words in self._annunciator.failures():
             self._tell(events.Notice(now_s, f"output {output}", words))
+        if not self._shown and all(monitor.scored + monitor.unfit for monitor in self.monitors):
+            self._shown = True  # not before: a service that dies again and again must not look well in between
+            self._annunciator.update([], self._panel.statuses)
         self._annunciator.feed()
         if self._judged:
             self._notify.watchdog()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import Placed, place
+from edge_runtime.listening.opening import Placed, place
 from edge_runtime.site_file import Site, load_site
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from edge_runtime.capture import Block, Source
 from edge_runtime.detector import Detector, Window
 from edge_runtime.features import Floats
-from edge_runtime.monitor import Monitor
+from edge_runtime.listening.monitor import Monitor
 from edge_runtime.recorder import Recorder
 
 

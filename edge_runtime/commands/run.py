@@ -6,20 +6,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_runtime import events, listening, saying
 from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.capture import MicrophoneSettings, Source
 from edge_runtime.capture.files import FileSource
 from edge_runtime.cli import new_path, say
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import Placed
-from edge_runtime.log import Log
-from edge_runtime.notify import Notify
+from edge_runtime.listening import events, saying
+from edge_runtime.listening import opening as listening
+from edge_runtime.listening.log import Log
+from edge_runtime.listening.notify import Notify
+from edge_runtime.listening.opening import Placed
+from edge_runtime.listening.service import Service, stop_signals
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
 from edge_runtime.recorder import Recorder
-from edge_runtime.service import Service, stop_signals
 from edge_runtime.site_file import MachineSettings, Site, load_site, of_bundle
 from edge_runtime.sound import sound_files
 

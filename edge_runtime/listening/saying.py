@@ -1,7 +1,7 @@
 """What of the events a person should read in the log, in words; each thing once, and when it is over."""
 
-from edge_runtime import events
-from edge_runtime.log import Level, Log
+from edge_runtime.listening import events
+from edge_runtime.listening.log import Level, Log
 
 LEVELS: dict[str, Level] = {"alarm": "error", "warning": "warning", "normal": "info"}
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime import events
-from edge_runtime.annunciator import Annunciator
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.guarded import Guarded
 from edge_runtime.backends.standby import Change, Standby
@@ -18,11 +16,13 @@ from edge_runtime.capture import Source
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal.rows import Moment
+from edge_runtime.listening import events
+from edge_runtime.listening.annunciator import Annunciator
+from edge_runtime.listening.monitor import Monitor
+from edge_runtime.listening.panel import Panel
+from edge_runtime.listening.post import Group, Post
 from edge_runtime.machine_file import load_machine
-from edge_runtime.monitor import Monitor
 from edge_runtime.outputs import Output
-from edge_runtime.panel import Panel
-from edge_runtime.post import Group, Post
 from edge_runtime.recorder import Recorder
 from edge_runtime.scoring import Machine
 from edge_runtime.site_file import MachineSettings, Site
