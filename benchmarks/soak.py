@@ -41,7 +41,7 @@ from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.site_file import MachineSettings, Site
 
 RATE, BLOCK = features.SAMPLE_RATE, features.SAMPLE_RATE // 2
-LOOP_S = 60  # seconds of sound that are heard again and again, from another place each time
+LOOP_S = 60  # seconds of sound that are heard again and again
 KINDS = ("lost", "gone", "silence", "stuck", "clipping", "gain", "fault", "once", "always")
 LASTS = dict(zip(KINDS, (2, 240, 90, 30, 20, 60, 120, 1, 60), strict=True))  # seconds
 
@@ -94,7 +94,7 @@ class Day:
             yield Block(self._sound(kind), self.second, new=new)
 
     def _sound(self, kind: str) -> Floats:
-        at = int(self._random.integers(0, LOOP_S * RATE - BLOCK))
+        at = round(self.second * RATE) % (LOOP_S * RATE)  # whole periods in a loop: no click where it begins again
         sound: Floats = (self._other if kind == "fault" else self._normal)[at : at + BLOCK]
         if kind == "stuck":
             self._stuck = self._stuck if len(self._stuck) else sound[:512].copy()
