@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_runtime import migrate
-from edge_runtime.bundle import load_arrays, load_machine, load_model, open_bundle, save_machine
+from edge_runtime.bundle import load_model, open_bundle
+from edge_runtime.machine_file import load_arrays, load_machine, save_machine
 from edge_runtime.scoring import Nearest, Network, score
 
 LOG_MEL = {
