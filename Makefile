@@ -37,10 +37,11 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 # edge_runtime and calib with what the device installs and pytest, nothing else
+test-device: export OMP_NUM_THREADS = 1
 test-device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
-	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic]' pytest pytest-timeout hypothesis
-	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "not verify"
+	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic,relay]' pytest pytest-timeout pytest-xdist hypothesis
+	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "not verify" -n auto --dist loadfile
 
 install: $(VENV)/installed
 
@@ -48,7 +49,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11, which training and export need: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,dev,tensorrt-rtx]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,relay,dev,tensorrt-rtx]'
 	touch $@
 
 clean:
