@@ -122,9 +122,7 @@ class Service:
     def _findings(self, at_s: float, findings: Iterable[Finding]) -> None:
         for found in findings:
             moment, words = self._moment(at_s), "" if found.reason is None else found.reason.words
-            change = self._panel.raised(
-                found.machine, found.kind, found.level, moment, found.score, words, found.why or words
-            )
+            change = self._panel.raised(found.machine, found.kind, found.level, moment, found.score, words, found.why)
             if change is not None:
                 self._changed(change, moment, found)
 

@@ -23,6 +23,8 @@ class AlarmSpan(msgspec.Struct, frozen=True):
     since: float
     score: float | None
     over: bool
+    level: str = "alarm"  # or "warning", when it began
+    why: str = ""  # its reason, in words
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -174,6 +176,6 @@ def _alarms(switches: list[Alarm], seconds: float) -> list[AlarmSpan]:
         elif on is not None:
             end = seconds if switch is None else switch.at_s
             since = on.at_s if on.since_s is None else on.since_s
-            spans.append(AlarmSpan(on.at_s, end, since, on.score, switch is not None))
+            spans.append(AlarmSpan(on.at_s, end, since, on.score, switch is not None, on.level, on.why))
             on = None
     return spans

@@ -171,7 +171,8 @@ def _happened(run: Run, begins: float | None) -> list[tuple[str, str]]:
     for alarm in run.alarms:
         since = words.clock(alarm.since, 1)
         score = "" if alarm.score is None else f", score {words.number(alarm.score)}"
-        found.append((alarm.start, f"alarm{score}; above the threshold since {since}"))
+        why = f": {alarm.why}" if alarm.why else ""
+        found.append((alarm.start, f"{alarm.level}{score}; above the threshold since {since}{why}"))
         found += [(alarm.end, "back to normal")] if alarm.over else []
     found += [(lost.at_s, f"{lost.samples:,} samples lost") for lost in run.lost]
     if len(run.recordings) > 1:
