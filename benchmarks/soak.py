@@ -68,7 +68,7 @@ def schedule(hours: int, seed: int) -> list[Injected]:
 class Day:
     """A microphone whose day is over as soon as it has been listened to."""
 
-    name, ended = "a day", False
+    name, ended, drift_ppm = "a day", False, None
 
     def __init__(self, channels: int, hours: int, seed: int) -> None:
         self.faults, self.second, self._end = schedule(hours, seed), 0.0, hours * 3600

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_runtime.errors import AuscultError, ConfigError
@@ -44,7 +44,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM ends a command in order, as SIGINT does; who listens has its own way (`service.stop_signals`)."""
+    """SIGTERM ends a command in order, as SIGINT does; who listens has its own way (`listening.service.stop_signals`)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -67,8 +67,9 @@ def parser(docstring: str | None, prog: str | None = None) -> argparse.ArgumentP
 
 
 def say(*words: object) -> None:
-    """Progress, on stderr."""
-    print(*words, file=sys.stderr, flush=True)
+    """Progress, on stderr; where nobody reads that any more, nothing."""
+    with suppress(OSError):
+        print(*words, file=sys.stderr, flush=True)
 
 
 def new_path(path: str | Path, option: str = "--out") -> Path:

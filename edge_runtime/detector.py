@@ -1,5 +1,6 @@
 """Sound of the machines that one source hears -> a score of each every hop, all in one batch."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -82,8 +83,10 @@ class Detector:
             for ear, judged in zip(self.ears, found, strict=True):
                 row = self._rows[ear.channel]
                 if judged.fit and failure:
-                    judged = msgspec.structs.replace(judged, found=[*judged.found, Fault("network", True, failure)])
+                    judged = _failed(judged, failure)
                 value = self._score(outputs, fit.index(row), ear.machine) if judged.fit else None
+                if value is not None and not math.isfinite(value):  # above no threshold, and would look like health
+                    judged, value = _failed(judged, "a score that is no number"), None
                 decision = None if value is None else value > ear.machine.threshold
                 windows.append(Window(start, start + self.model.window, judged, value, decision, heard[row]))
         return windows
@@ -105,3 +108,8 @@ class Detector:
 
     def _score(self, outputs: Outputs, row: int, machine: Machine) -> float:
         return float(score({name: array[row : row + 1] for name, array in outputs.items()}, machine)[0])
+
+
+def _failed(found: Quality, words: str) -> Quality:
+    """The sound may be fit; there is no score of it."""
+    return msgspec.structs.replace(found, found=[*found.found, Fault("network", True, words)])

@@ -48,9 +48,12 @@ def load_machine(file: Path, model_hash: str = "") -> Machine:
         fitted = [FITTED[type(part)](**_part(arrays, number)) for number, part in enumerate(parts(scoring))]
         rest = {name: array for name, array in arrays.items() if not name.startswith("part")}
         fields: dict[str, Any] = {**msgspec.to_builtins(msgspec.convert(settings, _Words)), **rest}
-        return Machine(**fields, scoring=scoring, fitted=fitted)
+        machine = Machine(**fields, scoring=scoring, fitted=fitted)
     except (KeyError, TypeError, msgspec.MsgspecError) as error:
         raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None
+    if not np.isfinite(machine.threshold):
+        raise BundleError(f"{file}: its threshold is {machine.threshold}, which no score is above; fit it again")
+    return machine
 
 
 def _part(arrays: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:

@@ -2,8 +2,8 @@
 
 Of the sound alone: not finite, silence, a stuck buffer, clipping, an offset. Beside the machine's normal spectra: gain,
 covered, quiet, unlike. A machine that fails is unlike normal too and must be scored, so that a window is unfit only
-where no machine's fault explains it; what is merely odd is noted and scored. `benchmarks/quality.py` counts both. "gap"
-is the service's word: no window spans one.
+where no machine's fault explains it; what is merely odd is noted and scored. `benchmarks/quality.py` counts both. No
+window spans a gap.
 """
 
 import math

@@ -39,11 +39,6 @@ class Band(msgspec.Struct, frozen=True):
     from_s: float | None = None  # seconds from the start of the window; None: throughout
     to_s: float | None = None
 
-    @property
-    def tonal(self) -> bool:
-        """Whether it is one tone."""
-        return self.tone_hz is not None
-
 
 class Reason(msgspec.Struct, frozen=True):
     """What deviates, the strongest band first."""

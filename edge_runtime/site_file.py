@@ -18,6 +18,7 @@
 `python -m edge_runtime validate SITE.yaml` checks one, `validate --schema` prints every field as a JSON Schema.
 """
 
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -29,7 +30,7 @@ from msgspec import Meta
 from edge_runtime import config
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.capture import MicrophoneSettings
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, SettingError
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.outputs.settings import SoundSettings
 from edge_runtime.quality import QualitySettings
@@ -51,6 +52,10 @@ class MachineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: QualitySettings = QualitySettings()
     alarm: AlarmSettings = AlarmSettings()
     outputs: list[str] | None = None  # names of the site's; None: all of them
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise SettingError(f"threshold {self.threshold}: wanted a number; no score is above or below it")
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +93,7 @@ def of_bundle(
 ) -> Site:
     """The site of `run BUNDLE`: one machine, heard with one microphone."""
     return Site(
-        machines={machine.machine or Path(machine.bundle).name: machine},
+        machines={machine.machine or Path(machine.bundle).resolve().name: machine},
         microphones={machine.microphone: microphone},
         outputs=outputs,
         name=machine.bundle,

@@ -4,6 +4,7 @@ After `RENEW` failures in a row it is closed and opened anew, at most once in `P
 a failure: it is above no threshold, and would look like health.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -72,7 +73,11 @@ class Guarded:
             return
         self._tried = self._clock()
         if self._backend is not None:
-            with suppress(Exception):  # it failed already
-                self._backend.close()
+            threading.Thread(target=_close, args=(self._backend,), daemon=True).start()  # it may wait for an engine
             self._backend = None
         self._backend = self._open()
+
+
+def _close(backend: Backend) -> None:
+    with suppress(Exception):  # it failed already
+        backend.close()

@@ -57,6 +57,7 @@ class Source(Protocol):
     """Gives the sound that there is, whenever it is asked."""
 
     name: str
+    drift_ppm: float | None  # of the sound card's clock, above 0: fast; None: it is not known
 
     @property
     def ended(self) -> bool:

@@ -13,6 +13,8 @@ WHOLE_S, REAL_S = 1.0, 0.1  # seconds a block, as fast as possible and in real t
 class FileSource:
     """Files one after another, each a recording of its own; all are checked before the first is played."""
 
+    drift_ppm: float | None = None
+
     def __init__(
         self,
         paths: Sequence[str | Path],

@@ -1,9 +1,8 @@
-"""Waiting for one source, for commands that do nothing else meanwhile."""
+"""Waiting for sources; and one source as a stream, for commands that do nothing else meanwhile."""
 
 import select
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from edge_runtime.capture import Block, Source
 
@@ -23,11 +22,13 @@ def until(source: Source, stop: threading.Event, samples: int | None = None) -> 
             yield block
             left = None if left is None else left - len(block.samples)
         if empty and not source.ended:
-            _wait(source.fileno())
+            wait([source.fileno()], WAIT_S)
 
 
-def _wait(file: int | None) -> None:
-    if file is None:
-        time.sleep(WAIT_S)
-    else:
-        select.select([file], [], [], WAIT_S)
+def wait(files: Iterable[int | None], seconds: float) -> None:
+    """Until one of them can be read, for so long at most."""
+    poll = select.poll()  # select() knows no file beyond the 1024th
+    for file in files:
+        if file is not None:
+            poll.register(file, select.POLLIN)
+    poll.poll(1e3 * seconds)

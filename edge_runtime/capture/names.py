@@ -127,6 +127,6 @@ def _usb_device(place: Path) -> Path | None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text(errors="replace").strip()
     except OSError:
         return ""

@@ -87,5 +87,5 @@ class Child:
 
 def _enlarge(pipe: int) -> None:
     """What the kernel allows; where it refuses, the child's own queue has to do."""
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # Linux alone has it
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

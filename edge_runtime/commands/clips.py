@@ -1,4 +1,4 @@
-"""The commands of `python -m edge_runtime`: parsed options -> exit code."""
+"""Microphones and clips: the commands devices, record and score."""
 
 import argparse
 import threading

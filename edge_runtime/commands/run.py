@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from edge_runtime.capture import MicrophoneSettings, Source
 from edge_runtime.capture.files import FileSource
 from edge_runtime.cli import new_path, say
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import events, saying
-from edge_runtime.listening import opening as listening
+from edge_runtime.listening import events, opening, saying
 from edge_runtime.listening.log import Log
 from edge_runtime.listening.notify import Notify
 from edge_runtime.listening.opening import Placed
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Everything is checked before anything is made."""
     short = Path(options.target).is_dir() or not Path(options.target).exists()  # a path that is not there: as a bundle
     site = _short(options) if short else _file(options)
-    placed = listening.place(site)
+    placed = opening.place(site)
     file = new_path(options.events, "--events") if options.events else None
     kept = _recorded(options, placed)
     with contextlib.ExitStack() as stack:
@@ -42,17 +42,19 @@ def run(options: argparse.Namespace) -> int:
         sources = _sources(options, site, placed, insist=not short)  # first: they begin while the networks are opened
         for source in sources.values():
             stack.callback(source.close)
-        networks = listening.Networks(site.backend)
+        networks = opening.Networks(site.backend)
         stack.callback(networks.close)
-        panel = listening.panel(site, stack)
+        notify, notes = Notify(), opening.Notes()
+        notes.watchdog(notify.watchdog_s, placed)
+        panel = opening.panel(site, notes, stack)
         recorder = Recorder(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
-        posts = listening.posts(placed, sources, networks, panel, recorder)
-        annunciator = listening.annunciator(site)
-        tell = _teller(options, file, short, stack)
-        for start in listening.starts(placed, sources):
+        posts = opening.posts(placed, sources, networks, panel, recorder)
+        annunciator = opening.annunciator(site)
+        tell = _teller(options, file, short, stop, stack)
+        for start in opening.starts(placed, sources):
             tell(start)
-        bundles = listening.Bundles({one.bundle.folder: one.bundle for one in placed}.values())
-        service = Service(posts, tell, panel, annunciator, networks.changes, [bundles.changes], Notify())
+        bundles = opening.Bundles({one.bundle.folder: one.bundle for one in placed}.values())
+        service = Service(posts, tell, panel, annunciator, networks.changes, [bundles.changes, notes.take], notify)
         service.listen(stop, options.seconds)
     return 0
 
@@ -95,7 +97,7 @@ def _sources(options: argparse.Namespace, site: Site, placed: list[Placed], insi
             raise ConfigError(
                 f"microphones.{name}: bundles of different sample rates; give each a microphone of its own"
             )
-        rate, channels = models[0].sample_rate, listening.channels(here)
+        rate, channels = models[0].sample_rate, opening.channels(here)
         if files:
             shortest = max(model.window for model in models)
             sources[name] = FileSource(files, rate, options.realtime, channels, shortest)
@@ -123,10 +125,10 @@ def _made(folder: Path) -> Path:
 
 
 def _teller(
-    options: argparse.Namespace, file: Path | None, short: bool, stack: contextlib.ExitStack
+    options: argparse.Namespace, file: Path | None, short: bool, stop: threading.Event, stack: contextlib.ExitStack
 ) -> Callable[[events.Event], None]:
     """JSON lines to --events or, of a bundle, to stdout; of a site the log on stderr."""
-    lines = None if file is None and not short else _lines(file, stack)
+    lines = None if file is None and not short else _lines(file, stop if options.file else None, stack)
     log = None if short else Log(sys.stderr)
     if log is not None:
         stack.callback(log.flush)
@@ -142,9 +144,9 @@ def _teller(
     return tell
 
 
-def _lines(file: Path | None, stack: contextlib.ExitStack) -> events.Log:
+def _lines(file: Path | None, patient: threading.Event | None, stack: contextlib.ExitStack) -> events.Log:
     if file is None:
-        return events.Log(sys.stdout)
+        return events.Log(sys.stdout, patient)
     try:
         log = events.Log(file.open("x"))
     except OSError as error:

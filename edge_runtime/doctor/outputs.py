@@ -89,5 +89,5 @@ def _act(output: Output, state: str) -> None:
     output.update(told[:1] if raised else [], now)
     deadline = time.monotonic() + FIRE_S
     while time.monotonic() < deadline:
-        output.feed()
+        output.feed(True)
         time.sleep(0.1)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from edge_runtime.alarm import Status
@@ -23,10 +23,10 @@ class Annunciator:
             if own or not told:
                 line.output.update(own, [status for status in now if status.machine in line.machines])
 
-    def feed(self) -> None:
-        """The loop lives."""
+    def feed(self, judged: Collection[str]) -> None:
+        """The loop lives, and those machines were judged, or are known not to be listened to."""
         for line in self._lines:
-            line.output.feed()
+            line.output.feed(line.machines <= set(judged))
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """(output, what failed) since this was last asked."""

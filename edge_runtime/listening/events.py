@@ -6,14 +6,18 @@ nothing; "clock" says where it is not to be trusted: "unset" or "jumped".
 
 import contextlib
 import datetime
+import threading
 from typing import IO
 
 import msgspec
 
 from edge_runtime import detector
 from edge_runtime.cli import say
+from edge_runtime.listening.log import writable
 from edge_runtime.outputs import Told
 from edge_runtime.reason import Reason
+
+PATIENCE_S = 0.05  # seconds between looks whether a reader is there again
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
@@ -48,7 +52,7 @@ class Window(Event, frozen=True):
     end_s: float
     score: float | None  # None: not fit to be scored
     decision: bool | None
-    state: str  # "normal" or "alarm", after this window
+    state: str  # "normal", "warning", "alarm", or "not_listening", after this window
     level_dbfs: float | None  # None: digital silence, which has no level
     clipped: float  # ratio of samples at full scale
     faults: list[str]
@@ -144,13 +148,22 @@ class End(Event, frozen=True):
 
 
 class Log:
-    """Writes events as they come; a full disk is reported once and does not stop the listening."""
+    """Writes events as they come; neither a full disk nor a reader that stalls stops the listening."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._broken = stream, False
+    def __init__(self, stream: IO[str], patient: threading.Event | None = None) -> None:
+        """`patient`: wait for a reader until this is set, as files are listened to; a microphone waits for nobody."""
+        self._stream, self._patient, self._broken = stream, patient, False
+        self._lost = 0  # events that nobody took
 
     def __call__(self, event: Event) -> None:
-        """One line, flushed."""
+        """One line, flushed; or counted, and the count told with the next that is taken."""
+        while not writable(self._stream):
+            if self._patient is None or self._patient.wait(PATIENCE_S):
+                self._lost += 1
+                return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self(Notice(0.0, "events", f"{lost} before this one are lost: nobody read them"))
         try:
             self._stream.write(msgspec.json.encode(event).decode() + "\n")
             self._stream.flush()

@@ -129,7 +129,7 @@ class Log:
 
     def _put(self, level: Level, place: str, words: str) -> None:
         """A terminal, pipe or disk that takes nothing is no reason to stop listening."""
-        if not _writable(self._stream):
+        if not writable(self._stream):
             self._lost += 1
             return
         if self._lost:
@@ -147,12 +147,14 @@ def _next(first_s: float, now: float) -> float:
     return next((first_s + after for after in AGAIN_S[:-1] if first_s + after > now), now + AGAIN_S[-1])
 
 
-def _writable(stream: IO[str]) -> bool:
+def writable(stream: IO[str]) -> bool:
     """Whether a line goes out without waiting; what has no file takes everything."""
+    poll = select.poll()
     try:
-        return bool(select.select([], [stream], [], 0.0)[1])
+        poll.register(stream, select.POLLOUT)
     except (OSError, ValueError, TypeError):
         return True
+    return bool(poll.poll(0.0))
 
 
 def to_journal(stream: IO[str], environment: Mapping[str, str] = os.environ) -> bool:

@@ -1,13 +1,14 @@
 """From a site to a running service: bundles opened, machines checked against them, microphones, outputs and journal."""
 
 import contextlib
-import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from edge_runtime import features
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.guarded import Guarded
 from edge_runtime.backends.standby import Change, Standby
@@ -27,7 +28,10 @@ from edge_runtime.recorder import Recorder
 from edge_runtime.scoring import Machine
 from edge_runtime.site_file import MachineSettings, Site
 
-LOOK_S = float(os.environ.get("AUSCULT_LOOK_S", "60"))  # between two looks at whether a bundle was replaced
+LOOK_S = 10.0  # between two looks at whether a bundle was replaced
+RATE = features.SAMPLE_RATE  # Hz: what normal spectra are of
+NOTES = 64  # that wait to be told
+STARTS_S = 4.0  # seconds that a microphone may take to begin
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ def place(site: Site) -> list[Placed]:
 
 def _placed(name: str, settings: MachineSettings, bundle: Bundle) -> Placed:
     machine, model = _machine(settings, bundle), bundle.model
+    if model.sample_rate != RATE:
+        raise ConfigError(f"machines.{name}: {settings.bundle} listens at {model.sample_rate} Hz; wanted {RATE} Hz")
     shortest_s = (model.window + model.hop) / model.sample_rate
     if settings.alarm.not_listening_s <= shortest_s:
         raise ConfigError(
@@ -72,19 +78,19 @@ class Networks:
     def __init__(self, name: str) -> None:
         self._name = name
         self._backends: dict[Path, Backend] = {}
-        self._asked: list[Callable[[], Iterable[Change]]] = []
+        self._asked: dict[tuple[Path, str], Callable[[], Iterable[Change]]] = {}
 
     def of(self, bundle: Bundle) -> Backend:
         """Opened once."""
         if bundle.folder not in self._backends:
             guarded = Guarded(lambda: self.opened(bundle))
             self._backends[bundle.folder] = guarded
-            self._asked.append(guarded.changes)
+            self._asked[bundle.folder, "network"] = guarded.changes
         return self._backends[bundle.folder]
 
     def changes(self) -> Iterator[Change]:
         """Who computes now, and why, since this was last asked."""
-        for asked in self._asked:
+        for asked in list(self._asked.values()):
             yield from asked()
 
     def close(self) -> None:
@@ -95,15 +101,13 @@ class Networks:
     def opened(self, bundle: Bundle) -> Backend:
         """Its backend, if what lies on disk is still what the references are for."""
         bundle.check_network()
-        if self._name == "onnxruntime":
+        if self._name == "onnxruntime" or bundle.network is None:
             return open_backend(bundle.network, bundle.model)
         from edge_runtime.backends.ort import OnnxRuntime
         from edge_runtime.engine.ready import Engines
 
-        engines = Engines(bundle)
-        assert bundle.network is not None  # or there would be nothing to build
-        standby = Standby(OnnxRuntime(bundle.network), engines)
-        self._asked.append(standby.changes)
+        standby = Standby(OnnxRuntime(bundle.network), Engines(bundle))
+        self._asked[bundle.folder, "engine"] = standby.changes  # of the one of now
         return Pooled(bundle.model, standby)
 
 
@@ -163,14 +167,41 @@ def _monitor(placed: Placed, panel: Panel) -> Monitor:
     return Monitor(placed.machine, placed.settings.alarm, placed.bundle.model, level, listening)
 
 
-def panel(site: Site, stack: contextlib.ExitStack) -> Panel:
+class Notes:
+    """What is to be told once the listening has begun, and whatever goes wrong with the journal later."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, str]] = deque(maxlen=NOTES)
+
+    def add(self, about: str, words: str) -> None:
+        """One line, about one thing."""
+        self._waiting.append((about, words.removeprefix("warning: ")))
+
+    def take(self) -> Iterator[tuple[str, str]]:
+        """(about what, words) since this was last asked."""
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def watchdog(self, watchdog_s: float | None, placed: Iterable[Placed]) -> None:
+        """systemd must not kill who waits for the first window."""
+        model = max((one.bundle.model for one in placed), key=lambda model: model.window + model.hop)
+        least_s = (model.window + model.hop) / model.sample_rate + STARTS_S
+        if watchdog_s is not None and watchdog_s < least_s:
+            self.add("watchdog", f"WatchdogSec={watchdog_s:g} is short: the first window takes up to {least_s:.0f} s")
+
+
+def panel(site: Site, notes: Notes, stack: contextlib.ExitStack) -> Panel:
     """The alarms of the site, as its journal remembers them where it has one."""
     journal = None
     if site.state is not None:
         from edge_runtime.journal import Journal
 
-        journal = Journal(site.state)
+        journal = Journal(site.state, lambda words: notes.add("journal", words))
         stack.callback(journal.close)
+        for kept in journal.states():
+            if kept.machine not in site.machines and kept.state != "normal":
+                words = f"{kept.kind} was {kept.state.replace('_', ' ')}, and the site has no such machine any more"
+                notes.add(f"machine {kept.machine}", words)
     moment = Moment(time.monotonic(), time.time())
     return Panel({name: machine.alarm for name, machine in site.machines.items()}, journal, moment)
 

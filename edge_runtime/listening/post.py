@@ -71,10 +71,6 @@ class Post:
         """Of all groups."""
         return [monitor for group in self.groups for monitor in group.monitors]
 
-    def monitor(self, name: str) -> Monitor:
-        """Of the machine with that name."""
-        return next(monitor for monitor in self.monitors if monitor.name == name)
-
     @property
     def now_s(self) -> float:
         """Seconds since the start."""

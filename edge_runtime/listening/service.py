@@ -5,7 +5,6 @@ engines and microphones have threads and processes of their own.
 """
 
 import contextlib
-import select
 import signal
 import threading
 import time
@@ -14,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from edge_runtime import alarm
+from edge_runtime.alarm.words import ACTIVE, HIDDEN
 from edge_runtime.backends.standby import Change
 from edge_runtime.capture import Block
 from edge_runtime.capture.clock import WallClock
+from edge_runtime.capture.listen import wait
 from edge_runtime.errors import AuscultError
 from edge_runtime.journal.rows import Moment
 from edge_runtime.listening import events
@@ -30,6 +31,7 @@ from edge_runtime.stages import UNMEASURED, Stages
 
 POLL_S = 0.05  # the longest wait for sound
 CLOSE_S = 1.0  # that all outputs together may take to end
+JUMPED_S = 60.0  # for so long the times after a jump say so
 Notices = Callable[[], Iterable[tuple[str, str]]]
 
 
@@ -52,15 +54,16 @@ class Service:
         self._backends, self._notices = backends, notices
         self._notify, self._annunciator = notify or Notify(), annunciator or Annunciator()
         self._clock = WallClock()
+        self._jumped_s: float | None = None  # when the wall clock was last seen to be set
         self._judged = False  # whether a window was scored, judged unfit or counted as lost in this turn
-        self._shown = False  # whether outputs know how all alarms stand
 
     def listen(self, stop: threading.Event, seconds: float | None = None) -> None:
         """Until the sound ends, `stop` is set, or `seconds` of sound were heard; "end" is always told."""
         error: str | None = None
         try:
+            self._annunciator.update([], self._panel.statuses)  # those of before a restart, too
             self._notify.ready()
-            while not stop.is_set() and any(_open(post, seconds) for post in self._posts):
+            while not (stop.is_set() or self._over(seconds)):
                 if not self.turn(seconds):
                     self._wait()
         except BaseException as reason:  # an interrupt too: "end" says why, whatever it was
@@ -109,7 +112,7 @@ class Service:
                 end_s,
                 window.score,
                 window.decision,
-                monitor.level,
+                monitor.level if monitor.listening else "not_listening",
                 found.level_dbfs,
                 found.clipped,
                 found.faults,
@@ -137,7 +140,7 @@ class Service:
         """To people, outputs and the watchdog."""
         now_s = self._posts[0].now_s
         for monitor in self.monitors:
-            self._panel.heard(monitor.name, monitor.listening, monitor.last_score)
+            self._panel.heard(monitor.name, monitor.listening and monitor.scored > 0, monitor.last_score)
         moment = self._moment(now_s)
         for change in self._panel.pass_time(moment):
             self._changed(change, moment)
@@ -147,17 +150,35 @@ class Service:
                 self._tell(events.Notice(now_s, about, words))
         for output, words in self._annunciator.failures():
             self._tell(events.Notice(now_s, f"output {output}", words))
-        if not self._shown and all(monitor.scored + monitor.unfit for monitor in self.monitors):
-            self._shown = True  # not before: a service that dies again and again must not look well in between
-            self._annunciator.update([], self._panel.statuses)
-        self._annunciator.feed()
+        self._annunciator.feed(self._known())
         if self._judged:
             self._notify.watchdog()
+            self._notify.status(self._status())
+
+    def _status(self) -> str:
+        """One line for `systemctl status`."""
+        heard = sum(monitor.listening and monitor.scored > 0 for monitor in self.monitors)
+        active = sum(status.state in ACTIVE for status in self._panel.statuses)
+        return f"listens to {heard} of {len(self.monitors)} machines, {active} alarms are active"
 
     @property
     def monitors(self) -> list[Monitor]:
         """Of every machine."""
         return [monitor for post in self._posts for monitor in post.monitors]
+
+    def _over(self, seconds: float | None) -> bool:
+        """Whether all sound has ended, or one microphone has given enough of it."""
+        enough = seconds is not None and any(_left(post, seconds) == 0 for post in self._posts)
+        return enough or all(post.source.ended for post in self._posts)
+
+    def _known(self) -> list[str]:
+        """Machines that had a window since the start, or that somebody knows not to be listened to."""
+        told = (*ACTIVE, *HIDDEN)
+        return [
+            one.name
+            for one in self.monitors
+            if one.scored + one.unfit or self._panel.status(one.name, "not_listening").state in told
+        ]
 
     def _tell_backends(self, now_s: float) -> None:
         for change in self._backends():
@@ -168,13 +189,14 @@ class Service:
         now_s = time.monotonic()
         wall = self._clock.at(now_s)
         if wall.jump_s:
+            self._jumped_s = now_s
             self._tell(events.Notice(at_s, "clock", f"the wall clock was set by {wall.jump_s:+.0f} s"))
-        return Moment(now_s, wall.utc_s, at_s, wall.flag)
+        jumped = self._jumped_s is not None and now_s - self._jumped_s < JUMPED_S
+        return Moment(now_s, wall.utc_s, at_s, "jumped" if jumped else wall.flag)
 
     def _wait(self) -> None:
         """For sound, or a moment."""
-        waiting = [number for post in self._posts if (number := post.source.fileno()) is not None]
-        select.select(waiting, [], [], POLL_S)
+        wait((post.source.fileno() for post in self._posts), POLL_S)
 
     def close(self, error: str | None = None) -> None:
         """Everything is closed, whatever fails on the way."""
@@ -183,11 +205,19 @@ class Service:
             stack.callback(self._annunciator.close, CLOSE_S)
             for post in self._posts:
                 stack.callback(self._tell_end, post, error)
-                stack.callback(self._close, post)
+                stack.callback(self._account, post)
+            stack.callback(self._close_sources)
 
-    def _close(self, post: Post) -> None:
-        """The source gives what it still has, for the accounts: nothing of it is scored."""
-        post.source.close()
+    def _close_sources(self) -> None:
+        """Side by side: one that hangs takes nothing of the others' time."""
+        ends = [threading.Thread(target=post.source.close, daemon=True) for post in self._posts]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join(CLOSE_S / 2.0)
+
+    def _account(self, post: Post) -> None:
+        """A source that was closed gives what it still has, for the accounts: nothing of it is scored."""
         for block in post.source.take():
             for found in post.take(Block(block.samples[:0], block.at_s, block.lost + len(block.samples))):
                 assert isinstance(found, Missing)
@@ -207,22 +237,21 @@ class Service:
                     error=error,
                     machine=monitor.name,
                     lost=monitor.grid.lost,
-                    drift_ppm=getattr(post.source, "drift_ppm", None),
+                    drift_ppm=post.source.drift_ppm,
                 )
             )
-
-
-def _open(post: Post, seconds: float | None) -> bool:
-    """Whether more is to be heard there."""
-    return not post.source.ended and (seconds is None or post.at - post.lost < round(seconds * post.sample_rate))
 
 
 def _cut(block: Block, post: Post, seconds: float | None) -> Block:
     """The same block, cut so that no more than so many seconds of sound are heard."""
     if seconds is None:
         return block
-    left = max(0, round(seconds * post.sample_rate) - (post.at - post.lost))
-    return msgspec.structs.replace(block, samples=block.samples[:left])
+    return msgspec.structs.replace(block, samples=block.samples[: _left(post, seconds)])
+
+
+def _left(post: Post, seconds: float) -> int:
+    """Samples that are yet to be heard there."""
+    return max(0, round(seconds * post.sample_rate) - (post.at - post.lost))
 
 
 @contextlib.contextmanager

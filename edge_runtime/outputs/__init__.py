@@ -27,8 +27,11 @@ class Output(Protocol):
         """What has changed since last time, and every alarm as it is now; returns at once, never raises."""
         ...
 
-    def feed(self) -> None:
-        """The listening loop lives; a relay drops when this stops."""
+    def feed(self, judged: bool) -> None:
+        """The listening loop lives; a relay drops when this stops.
+
+        `judged`: every machine that it is for had a window since the start, or is known not to be listened to.
+        """
         ...
 
     def failures(self) -> Iterable[str]:

@@ -38,17 +38,19 @@ class Command:
         self._closing = threading.Event()
         self._worker: Worker[Told] = Worker(name, self._run, states=False, hang_s=settings.timeout_s + 1.0)
         self._open: set[tuple[str, Kind]] = set()  # alarms that it was told of, or found, and not yet the end of
+        self._first = True
 
     def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
         """Queue the changes that it asks for."""
         for told in changes:
             if self._meant(told):
                 self._worker.put(told)
-        for status in now:  # those of before a restart
+        for status in now if self._first else ():  # those of before a restart
             if status.state in ACTIVE and self._settings.meant(status.kind, status.level):
                 self._open.add((status.machine, status.kind))
+        self._first = False
 
-    def feed(self) -> None:
+    def feed(self, judged: bool) -> None:
         """Nothing to do."""
 
     def failures(self) -> Iterator[str]:
@@ -76,7 +78,7 @@ class Command:
         elif cause in ("raise", "escalate"):
             return False
         known = alarm in self._open
-        if change.state == "normal":
+        if change.state == "normal" or (change.state in HIDDEN and change.level == "normal"):
             self._open.discard(alarm)
         return known and cause in self._settings.on
 

@@ -34,7 +34,7 @@ class Relay:
         words = [settings.chip, str(settings.line), low, repr(settings.deadman_s)]
         self._child = Child(KEEPER, words, PATIENCE_S)
         self._worker: Worker[tuple[bool, float]] = Worker(name, self._do, states=True)
-        self._well, self._fed = False, 0.0
+        self._well, self._judged, self._fed = False, False, 0.0
         self._pass_on()
 
     def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
@@ -45,9 +45,13 @@ class Relay:
             self._well = well
             self._pass_on()
 
-    def feed(self) -> None:
-        """A sign of life, passed on now and then."""
-        if time.monotonic() - self._fed >= min(FEED_S, self._settings.deadman_s / 5.0):
+    def feed(self, judged: bool) -> None:
+        """A sign of life, passed on now and then; energised not before every machine was judged.
+
+        A listener that dies again and again must not look well in between.
+        """
+        first, self._judged = judged and not self._judged, judged or self._judged
+        if first or time.monotonic() - self._fed >= min(FEED_S, self._settings.deadman_s / 5.0):
             self._pass_on()
 
     def failures(self) -> Iterator[str]:
@@ -64,7 +68,7 @@ class Relay:
 
     def _pass_on(self) -> None:
         self._fed = time.monotonic()
-        self._worker.put((self._well, self._fed))
+        self._worker.put((self._well and self._judged, self._fed))
 
     def _do(self, told: tuple[bool, float]) -> None:
         """What waited for too long is no sign of life."""

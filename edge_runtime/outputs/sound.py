@@ -35,7 +35,7 @@ class Sound:
             self._sounds = sounds
             self._pass_on()
 
-    def feed(self) -> None:
+    def feed(self, judged: bool) -> None:
         """A look at the player now and then: one that died is started again."""
         if time.monotonic() - self._fed >= FEED_S:
             self._pass_on()

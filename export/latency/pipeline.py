@@ -78,6 +78,7 @@ class Microphone:
     """A `Source` that never ends: seconds of a simulated hum at the sound card's own rate, on every channel."""
 
     ended = False
+    drift_ppm: float | None = None
 
     def __init__(self, rate: int, wanted: int, channels: int, clock: Clock) -> None:
         self.name = f"memory, {rate} Hz"

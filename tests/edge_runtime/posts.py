@@ -18,7 +18,7 @@ from edge_runtime.listening.service import Service
 class Scripted:
     """A source that gives these blocks, one each time it is asked, and then ends or, where there is one, raises."""
 
-    name = "scripted"
+    name, drift_ppm = "scripted", None
 
     def __init__(self, *blocks, error=None, changes=()):
         self.given, self.error, self.closed, self.ended = list(blocks), error, False, False

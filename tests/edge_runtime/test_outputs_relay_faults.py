@@ -23,7 +23,7 @@ from edge_runtime.outputs.settings import RelaySettings
 beacon = Relay("beacon", RelaySettings(chip="/dev/gpiochip0", line=17))
 beacon.update([], [Status("fan", "anomaly", "normal", "normal", False)])
 while True:
-    beacon.feed()
+    beacon.feed(True)
     time.sleep(0.05)
 """
 
@@ -87,7 +87,7 @@ def test_a_chip_that_hangs_delays_nothing_and_is_given_a_new_keeper(board, opene
     board.fault(fault)
     began = time.monotonic()
     beacon.update([], [status("unacknowledged")])
-    beacon.feed()
+    beacon.feed(True)
     assert time.monotonic() - began < 0.05
     lines = said(beacon, "no answer for 0.5 s")
     assert len(lines) == 1
@@ -150,6 +150,6 @@ def test_what_a_board_tells_never_fills_the_memory(board, opened):
     beacon = opened()
     board.fault("raise")
     for _ in range(2000):
-        beacon.feed()
+        beacon.feed(True)
         beacon._fed = 0.0
     assert len(beacon._worker._waiting) <= 1

@@ -63,7 +63,7 @@ def feeding(output, seconds, true=lambda: False):
     """The listening loop for a while, or until something is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not true():
-        output.feed()
+        output.feed(True)
         time.sleep(0.02)
 
 

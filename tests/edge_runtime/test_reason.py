@@ -57,7 +57,7 @@ def test_a_band_in_pulses_is_named_with_its_edges_level_and_rate():
     assert band.low_hz == pytest.approx(1900, abs=80) and band.high_hz == pytest.approx(
         2300, abs=80
     )  # Hz, one mel band
-    assert band.pulses_hz == pytest.approx(8.0, abs=0.1) and not band.tonal and band.from_s is None
+    assert band.pulses_hz == pytest.approx(8.0, abs=0.1) and band.tone_hz is None and band.from_s is None
     edges = f"{band.low_hz / 1000:.1f}-{band.high_hz / 1000:.1f} kHz"
     assert found.words == f"{edges}, {band.db:.0f} dB above normal, in pulses 8 per second"
 
