@@ -44,7 +44,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM ends a command in order, as SIGINT does; who listens has its own way (`listening.service.stop_signals`)."""
+    """SIGTERM ends a command in order, as SIGINT does; who listens has its own way (`stop_signals`)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -45,8 +45,9 @@ def opened():
     """Relays, closed after the test."""
     relays = []
 
-    def open_relay(**changes):
+    def open_relay(judged=True, **changes):
         relays.append(Relay("beacon", RelaySettings(chip="/dev/gpiochip0", line=17, **changes)))
+        relays[-1].feed(judged)
         return relays[-1]
 
     yield open_relay

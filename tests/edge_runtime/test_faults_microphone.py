@@ -145,6 +145,7 @@ def test_another_microphone_is_never_taken_in_its_place(made):
     plant.server.unload("mic")
     raised, _ = plant.wait("alarm", kind="not_listening", cause="raise")
     time.sleep(2.0)
+    plant.look()
     assert not [one for when, one in plant.told if one["event"] == "window" and when > raised]
 
 

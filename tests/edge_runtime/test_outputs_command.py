@@ -81,8 +81,8 @@ def test_it_is_told_of_what_it_asks_for_alone(settings, wanted):
 
 def test_a_shelf_that_ends_with_its_cause_there_is_a_raise_and_an_end_after_a_restart_is_told(tmp_path):
     mail = command(script(tmp_path, KEEP))
-    mail.update([told("shelved"), told("unacknowledged", cause="expire")], [])
     mail.update([], [status("acknowledged", kind="not_listening")])  # of before the restart
+    mail.update([told("shelved"), told("unacknowledged", cause="expire")], [])
     mail.update([told("normal", cause="return", kind="not_listening")], [])
     mail.close(5.0)
     words = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
@@ -90,6 +90,31 @@ def test_a_shelf_that_ends_with_its_cause_there_is_a_raise_and_an_end_after_a_re
         ("alarm", "anomaly"),
         ("normal", "not_listening"),
     ]
+
+
+def test_what_is_raised_anew_behind_a_shelf_is_told_when_the_shelf_ends(tmp_path):
+    """Raised, shelved, over, raised again: whoever was told that it is over is told that it is there."""
+    mail = command(script(tmp_path, KEEP))
+    mail.update([], [status()])
+    mail.update([told()], [status("unacknowledged")])
+    mail.update([told("shelved", cause="shelve")], [status("shelved", level="alarm")])
+    mail.update([told("shelved", cause="return", level="normal")], [status("shelved", level="normal")])
+    mail.update([told("shelved", cause="raise")], [status("shelved", level="alarm")])
+    mail.update([told("unacknowledged", cause="expire")], [status("unacknowledged")])
+    mail.close(5.0)
+    words = [line.split()[0] for line in (tmp_path / "told").read_text().splitlines()]
+    assert words == ["alarm", "normal", "alarm"]
+
+
+def test_two_shelves_that_end_at_once_are_both_told(tmp_path):
+    mail = command(script(tmp_path, KEEP))
+    shelved = [status("shelved", level="alarm", machine=machine) for machine in ("fan", "pump")]
+    mail.update([], shelved)
+    both = [status("unacknowledged", machine=machine) for machine in ("fan", "pump")]
+    for machine in ("fan", "pump"):
+        mail.update([told("unacknowledged", cause="expire", machine=machine)], both)
+    mail.close(5.0)
+    assert len((tmp_path / "told").read_text().splitlines()) == 2
 
 
 def test_what_it_prints_goes_to_stderr(tmp_path):

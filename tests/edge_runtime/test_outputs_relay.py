@@ -55,6 +55,19 @@ def test_it_follows_the_cause_of_the_alarm(board, opened, now, volts):
         assert board.volts == volts
 
 
+def test_it_is_not_energised_before_every_machine_was_judged(board, opened):
+    """A listener that dies again and again before its first window must not look well in between."""
+    beacon = opened(judged=False)
+    beacon.update([], WELL)
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        beacon.feed(False)
+        time.sleep(0.02)
+    assert board.volts == "low"
+    beacon.feed(True)
+    assert until(lambda: board.volts == "high") < 2.0
+
+
 def test_a_line_that_is_active_low_is_energised_by_0_volts(board, opened):
     beacon = opened(active_low=True)
     until(lambda: board.volts == "high")

@@ -208,30 +208,63 @@ def test_a_full_disk_is_reported_once_and_listening_goes_on(bundle, tmp_path, ca
     log.close()  # writes what is left, and fails quietly
 
 
-def test_outputs_are_shown_that_all_is_well_when_every_machine_was_judged_and_not_before(bundle):
-    """A relay is energised then: a service that dies before its first window, again and again, must not look well."""
-    shown = []
+class Beacon:
+    """An output that remembers what it was shown."""
 
-    class Output:
-        name = "beacon"
+    name = "beacon"
 
-        def update(self, changes, now):
-            shown.append((list(changes), [status.state for status in now]))
+    def __init__(self):
+        self.shown, self.judged = [], []
 
-        def feed(self):
-            pass
+    def update(self, changes, now):
+        self.shown.append((list(changes), [status.state for status in now]))
 
-        def failures(self):
-            return ()
+    def feed(self, judged):
+        self.judged.append(judged)
 
-        def close(self, within_s):
-            pass
+    def failures(self):
+        return ()
 
+    def close(self, within_s):
+        pass
+
+
+def test_outputs_are_told_how_all_stands_at_the_start_and_when_every_machine_was_judged(bundle):
+    beacon = Beacon()
     source = Scripted(*[block(part, new=None if at else "mic") for at, part in enumerate(np.split(hum(2), 20))])
     one = post(bundle, source)
-    listener = service([one], lambda event: None, annunciator=Annunciator({"beacon": Output()}, {"beacon": [NAME]}))
-    while not one.monitors[0].scored:
-        assert shown == []
-        listener.turn()
-    assert shown == [([], ["normal", "normal"])]
-    listener.close()
+    annunciator = Annunciator({"beacon": beacon}, {"beacon": [NAME]})
+    service([one], lambda event: None, annunciator=annunciator).listen(threading.Event())
+    assert beacon.shown == [([], ["normal", "normal"])]
+    first = beacon.judged.index(True)
+    assert first >= 10 and all(beacon.judged[first:])  # 1.024 s in blocks of a tenth
+
+
+def test_a_machine_whose_microphone_is_known_to_be_absent_keeps_no_relay_waiting(bundle):
+    beacon, alarm = Beacon(), AlarmSettings(not_listening_s=5.0)
+    absent = Scripted(*[block(np.zeros((0, 1), np.float32), 4000) for _ in range(40)])
+    annunciator = Annunciator({"beacon": beacon}, {"beacon": [NAME]})
+    service([post(bundle, absent, alarm)], lambda event: None, annunciator=annunciator).listen(threading.Event())
+    assert beacon.judged[0] is False and beacon.judged[-1] is True
+    assert beacon.shown[-1][1] == ["normal", "unacknowledged"]
+
+
+def test_a_score_that_is_no_number_is_no_score(bundle, monkeypatch):
+    monkeypatch.setattr("edge_runtime.detector.score", lambda outputs, machine: np.array([np.nan]))
+    told = listen(post(bundle, Scripted(block(hum(2), new="mic"))))
+    assert {(event.score, event.decision) for event in of(told, events.Window)} == {(None, None)}
+
+
+def test_so_many_seconds_end_with_the_first_microphone_that_gave_them(bundle):
+    """The other is absent: its time must not stand still unseen."""
+    absent = Scripted(*[block(np.zeros((0, 1), np.float32), 4000) for _ in range(400)])
+    heard = Scripted(*[block(hum(0.25), new=None if at else "mic") for at in range(40)])
+    told = listen(post(bundle, heard), post(bundle, absent, names=["pump_section_00"]), seconds=2.0)
+    assert {event.machine: event.seconds for event in of(told, events.End)} == {NAME: 2.0, "pump_section_00": 0.0}
+
+
+def test_a_window_of_a_machine_that_is_not_listened_to_is_never_called_normal(bundle):
+    source = Scripted(block(np.zeros(8 * RATE, np.float32), new="mic"), block(np.zeros(8 * RATE, np.float32)))
+    told = listen(post(bundle, source, AlarmSettings(not_listening_s=5.0)))
+    raised = next(at for at, event in enumerate(told) if isinstance(event, events.Alarm))
+    assert {event.state for event in of(told[raised:], events.Window)} == {"not_listening"}
