@@ -223,7 +223,7 @@ class Journal:
     def _remember(self) -> None:
         """Of a journal that can be read and not written, the states."""
         file = self._folder / schema.FILE
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(schema.connect_read_only(file)) as db:
+        with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(schema.connect_read_only(file)) as db:
             self._read(db)
 
     def _read(self, db: sqlite3.Connection) -> None:

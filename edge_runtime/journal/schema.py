@@ -1,7 +1,10 @@
 """The journal's file: its tables, and how an older file becomes one of today."""
 
+import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 FILE = "journal.db"
@@ -64,8 +67,20 @@ def connect(file: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(file: Path) -> sqlite3.Connection:
-    """Open a journal where nothing can be written, not even the files beside it that readers need."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    """Open a journal where nothing can be written, not even the files beside it that readers need.
+
+    A log beside it holds what is newer, and SQLite would pass it over: both are read from a copy, into memory.
+    """
+    log = file.with_name(f"{file.name}-wal")
+    if not log.exists():
+        return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for one in (file, log):
+            shutil.copyfile(one, Path(folder) / one.name)
+        found = sqlite3.connect(":memory:", isolation_level=None)
+        with contextlib.closing(sqlite3.connect(Path(folder) / file.name)) as copy:
+            copy.backup(found)
+    return found
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -1,5 +1,6 @@
 """What becomes of the process: clock, outputs, bundle, kill -9, systemd; rows of docs/faults.md."""
 
+import fcntl
 import itertools
 import shutil
 import signal
@@ -166,3 +167,21 @@ def received(manager):
         return manager.recv(200)
     except TimeoutError:
         return None
+
+
+def test_a_reader_that_stalls_stops_neither_the_listening_nor_its_end(made, packed):
+    plant = made()
+    plant.play()
+    words = [sys.executable, "-m", "edge_runtime", "run", str(packed), "--machine", "fan_section_00"]
+    run = subprocess.Popen(
+        [*words, "--device", "pulsemic", "--rate", "16000"], cwd=ROOT, env=plant.environment, stdout=subprocess.PIPE
+    )
+    try:
+        fcntl.fcntl(run.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+        time.sleep(8.0)  # some 20 windows more than it holds
+        began = time.monotonic()
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(10) == 0
+        assert time.monotonic() - began < 2.0
+    finally:
+        run.kill()

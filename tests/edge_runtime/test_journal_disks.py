@@ -1,5 +1,6 @@
 """The journal on disks and files as they are: full, read-only, broken, replaced; the listening goes on."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -207,3 +208,14 @@ def test_a_folder_that_is_emptied_under_the_listener_is_filled_again_with_the_ne
     assert "somebody removed or replaced it" in said[0] and said[-1].endswith("the journal is written again")
     ask(tmp_path)
     assert len(opened.requests()) == 1
+
+
+def test_what_only_the_log_holds_is_read_where_nothing_can_be_written(open_journal, tmp_path):
+    """As after a lost supply: the log is there, the file that readers share is not, and the disk is read-only."""
+    open_journal().record(LOUD, RAISED, AT)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        shutil.copyfile(tmp_path / name, copy / name)
+    with contextlib.closing(schema.connect_read_only(copy / "journal.db")) as db:
+        assert db.execute("SELECT state FROM changes").fetchall() == [("unacknowledged",)]
