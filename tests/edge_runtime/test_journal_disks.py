@@ -212,7 +212,7 @@ def test_a_folder_that_is_emptied_under_the_listener_is_filled_again_with_the_ne
 
 def test_what_only_the_log_holds_is_read_where_nothing_can_be_written(open_journal, tmp_path):
     """As after a lost supply: the log is there, the file that readers share is not, and the disk is read-only."""
-    open_journal().record(LOUD, RAISED, AT)
+    open_journal(tmp_path).record(LOUD, RAISED, AT)
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("journal.db", "journal.db-wal"):
