@@ -24,6 +24,9 @@ Main = Callable[[Sequence[str] | None], int]
 
 def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
     """Run a command's `main(argv) -> exit code`; the user's mistakes become one line and exit code 2."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process
     try:
         with _terminated():
             return main(argv)
@@ -36,7 +39,9 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in PLACES:
             raise
-        print(f"error: {error.filename}: {error.strerror}; give a path that can be used", file=sys.stderr)
+        print(f"error: {error.filename or 'stdout'}: {error.strerror}; give a path that can be used", file=sys.stderr)
+        if error.filename is None:  # or Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except KeyboardInterrupt:
         return 130

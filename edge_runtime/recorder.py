@@ -53,7 +53,10 @@ class Recorder:
         try:
             yield
         except OSError as error:
-            self._file, self._broken = None, True
+            file, self._file, self._broken = self._file, None, True
+            with contextlib.suppress(OSError):  # what was written is whole up to here
+                if file is not None:
+                    file.close()
             say(f"warning: {self.folder}: sound cannot be saved ({error.strerror}); listening goes on without")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_runtime.journal import Beat, Entry, Visitor
 
 WAIT_S = 3.0  # seconds that the process that listens has to answer
-QUIET_S = 30.0  # seconds without a sign of life that are worth a word
+QUIET_S = 15.0  # seconds without a sign of life (one is written every 10 s) that are worth a word
 LONGEST = 500  # characters of a name or a reason
 ACTIONS: dict[str, Action] = {
     "ack": "acknowledge",
@@ -104,10 +104,9 @@ def alarms(options: argparse.Namespace) -> int:
     shown = _shown(visitor, options.history)
     if options.json:
         print(msgspec.json.encode(shown).decode())
-        return 0
-    for line in _lines(shown):
-        print(line)
-    return 0
+    else:
+        print("\n".join(_lines(shown)))
+    return 0 if _fresh(shown) else 1
 
 
 def _shown(visitor: "Visitor", count: int) -> Shown:
@@ -140,9 +139,16 @@ def _who_listens(shown: Shown) -> str:
     last = f"last sign of life {shown.beat.time}" if shown.beat else "never a sign of life"
     if shown.listener is None:
         return f"NOBODY LISTENS ({last}); what follows is what was"
-    if shown.quiet_s is None or shown.quiet_s > QUIET_S:
-        return f"process {shown.listener} gives no sign of life ({last})"
+    if not _fresh(shown):
+        return (
+            f"process {shown.listener} writes nothing ({last}): it hangs, or its disk is full; what follows is what was"
+        )
     return f"process {shown.listener} listens ({last})"
+
+
+def _fresh(shown: Shown) -> bool:
+    """Whether what is shown is so now."""
+    return shown.listener is not None and shown.quiet_s is not None and shown.quiet_s <= QUIET_S
 
 
 def _state(kept: Kept) -> str:

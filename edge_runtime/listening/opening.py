@@ -199,9 +199,10 @@ def panel(site: Site, notes: Notes, stack: contextlib.ExitStack) -> Panel:
         journal = Journal(site.state, lambda words: notes.add("journal", words))
         stack.callback(journal.close)
         for kept in journal.states():
-            if kept.machine not in site.machines and kept.state != "normal":
-                words = f"{kept.kind} was {kept.state.replace('_', ' ')}, and the site has no such machine any more"
-                notes.add(f"machine {kept.machine}", words)
+            if kept.state != "normal":
+                state = f"{kept.kind.replace('_', ' ')}: {kept.state.replace('_', ' ')} since before this start"
+                gone = "" if kept.machine in site.machines else ", and the site has no such machine any more"
+                notes.add(kept.machine, f"{state}{gone}")
     moment = Moment(time.monotonic(), time.time())
     return Panel({name: machine.alarm for name, machine in site.machines.items()}, journal, moment)
 

@@ -25,7 +25,7 @@ from edge_runtime.listening.annunciator import Annunciator
 from edge_runtime.listening.monitor import Finding, Monitor
 from edge_runtime.listening.notify import Notify
 from edge_runtime.listening.panel import Panel
-from edge_runtime.listening.post import Began, Gap, Judged, Missing, Post
+from edge_runtime.listening.post import Began, Gap, Judged, Post
 from edge_runtime.outputs import Told
 from edge_runtime.stages import UNMEASURED, Stages
 
@@ -70,7 +70,7 @@ class Service:
             error = str(reason) if isinstance(reason, AuscultError) else type(reason).__name__
             raise
         finally:
-            self.close(error)
+            self.close(error, seconds)
 
     def turn(self, seconds: float | None = None) -> bool:
         """Once round: take what there is -> whether there was sound."""
@@ -198,14 +198,14 @@ class Service:
         """For sound, or a moment."""
         wait((post.source.fileno() for post in self._posts), POLL_S)
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, error: str | None = None, seconds: float | None = None) -> None:
         """Everything is closed, whatever fails on the way."""
         self._notify.stopping()
         with contextlib.ExitStack() as stack:
             stack.callback(self._annunciator.close, CLOSE_S)
             for post in self._posts:
                 stack.callback(self._tell_end, post, error)
-                stack.callback(self._account, post)
+                stack.callback(self._account, post, seconds)
             stack.callback(self._close_sources)
 
     def _close_sources(self) -> None:
@@ -216,11 +216,10 @@ class Service:
         for end in ends:
             end.join(CLOSE_S / 2.0)
 
-    def _account(self, post: Post) -> None:
-        """A source that was closed gives what it still has, for the accounts: nothing of it is scored."""
+    def _account(self, post: Post, seconds: float | None) -> None:
+        """A source that was closed gives what it still has."""
         for block in post.source.take():
-            for found in post.take(Block(block.samples[:0], block.at_s, block.lost + len(block.samples))):
-                assert isinstance(found, Missing)
+            self.take(post, _cut(block, post, seconds))
         for gap in post.end():
             self._tell(events.Lost(gap.began / post.sample_rate, gap.samples, post.name))
 

@@ -2,7 +2,7 @@
 
 The command is split into words once and run without a shell. It gets the change as JSON on stdin, and in its
 environment AUSCULT_EVENT ("alarm", or "normal" when it is over), AUSCULT_MACHINE, AUSCULT_SCORE ("" where there is
-none), AUSCULT_STATE, AUSCULT_LEVEL, AUSCULT_KIND and AUSCULT_REASON. What it prints goes to stderr.
+none), AUSCULT_STATE, AUSCULT_LEVEL, AUSCULT_KIND and AUSCULT_REASON. Of what it prints the last line is told where it fails.
 """
 
 import os
@@ -10,8 +10,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -26,6 +26,8 @@ from edge_runtime.outputs.worker import OutputError, Worker
 
 RESUMES = ("expire", "unshelve", "in_service")  # causes that may show an alarm that was hidden
 KILL_S = 0.3  # seconds that are kept for killing what does not end
+SAID_BYTES, SAID_CHARACTERS = 65_536, 200  # of what it prints: the end, of which the last line is told where it fails
+POLL_S = 0.02  # seconds between looks at one that runs
 
 
 class Command:
@@ -90,7 +92,9 @@ class Command:
             process = self._running = subprocess.Popen(
                 self._argv,
                 stdin=subprocess.PIPE,
-                stdout=sys.__stderr__,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
                 env={**os.environ, **environment(told)},
                 start_new_session=True,  # Ctrl-C is for the listener, and all that it starts can be killed at once
             )
@@ -99,14 +103,14 @@ class Command:
         try:
             if self._closing.is_set():  # since it was asked above
                 _kill(process)
-            process.communicate(msgspec.json.encode(told) + b"\n", timeout=self._settings.timeout_s)
+            said = _converse(process, msgspec.json.encode(told) + b"\n", self._settings.timeout_s)
         except subprocess.TimeoutExpired:
             _kill(process)
             raise OutputError(f"{self._argv[0]}: killed after {self._settings.timeout_s:g} s") from None
         finally:
             self._running = None
         if process.returncode and not self._closing.is_set():
-            raise OutputError(f"{self._argv[0]}: exit code {process.returncode}")
+            raise OutputError(f"{self._argv[0]}: exit code {process.returncode}{said and f': {said}'}")
 
 
 def stands(told: Told) -> bool:
@@ -138,6 +142,27 @@ def split(name: str, words: str) -> list[str]:
     if not argv or shutil.which(argv[0]) is None:
         raise ConfigError(f"output {name}: command {words!r}: no such program; give its path")
     return argv
+
+
+def _converse(process: "subprocess.Popen[bytes]", message: bytes, within_s: float) -> str:
+    """Give it the message and wait for its end -> the last line that it said; TimeoutExpired where it does not end."""
+    assert process.stdin is not None and process.stdout is not None
+    with process.stdin, process.stdout:
+        with suppress(OSError):  # it need not read
+            process.stdin.write(message)
+        process.stdin.close()
+        os.set_blocking(process.stdout.fileno(), False)
+        said, deadline = b"", time.monotonic() + within_s
+        while process.poll() is None:
+            if time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(process.args, within_s)
+            data = process.stdout.read(SAID_BYTES)  # all is taken, or it would wait; little of it is kept
+            said = (said + (data or b""))[-SAID_BYTES:]
+            if not data:
+                time.sleep(POLL_S)
+        said = (said + (process.stdout.read(SAID_BYTES) or b""))[-SAID_BYTES:]
+    lines = said.decode(errors="replace").splitlines()
+    return next((line.strip()[:SAID_CHARACTERS] for line in reversed(lines) if line.strip()), "")
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -21,8 +21,8 @@ class Line:
     """A line of a chip, requested when first needed and again after it failed."""
 
     def __init__(self, chip: str, line: str, active_low: bool) -> None:
-        self._chip, self._active_low = chip, active_low
-        self._line: int | str = int(line) if line.isdecimal() else line
+        self.chip, self._active_low = chip, active_low
+        self.number: int | str = int(line) if line.isdecimal() else line
         self._request: Any = None
 
     def set(self, energised: bool) -> None:
@@ -35,8 +35,8 @@ class Line:
                 settings = gpiod.LineSettings(
                     direction=gpiod.line.Direction.OUTPUT, active_low=self._active_low, output_value=value
                 )
-                self._request = gpiod.request_lines(self._chip, config={self._line: settings}, consumer=CONSUMER)
-            self._request.set_value(self._line, value)
+                self._request = gpiod.request_lines(self.chip, config={self.number: settings}, consumer=CONSUMER)
+            self._request.set_value(self.number, value)
         except Exception:
             self.release()
             raise
@@ -74,7 +74,8 @@ def _try(line: Line, energised: bool) -> str:
     except ImportError:
         return "the Python package gpiod is missing; pip install 'auscult[relay]'"
     except Exception as error:  # OSError of the kernel, ValueError of libgpiod: it is tried again, whatever it is
-        return f"the line cannot be driven ({' '.join(str(error).split())[:ANSWER_BYTES]}); see gpioinfo"
+        why = " ".join(str(error).split())[:ANSWER_BYTES]
+        return f"line {line.number} of {line.chip} cannot be driven ({why}); see gpioinfo"
     return "ok"
 
 

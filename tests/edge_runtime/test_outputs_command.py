@@ -1,8 +1,6 @@
 """The command on alarm: told of everything that it asks for, harmful to nothing."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.outputs import worker
 from edge_runtime.outputs.command import Command
 from edge_runtime.outputs.settings import CommandSettings
-from tests.conftest import ROOT
 from tests.edge_runtime.telling import said, status, told, until
 
 KEEP = """#!/bin/sh
@@ -117,19 +114,15 @@ def test_two_shelves_that_end_at_once_are_both_told(tmp_path):
     assert len((tmp_path / "told").read_text().splitlines()) == 2
 
 
-def test_what_it_prints_goes_to_stderr(tmp_path):
-    code = """
-import sys
-from edge_runtime.outputs.command import Command
-from edge_runtime.outputs.settings import CommandSettings
-from tests.edge_runtime.telling import told
-mail = Command("mail", CommandSettings(command="echo from the command"))
-mail.update([told()], [])
-mail.close(5.0)
-print("from the listener")
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("from the listener\n", "from the command\n")
+def test_what_it_prints_is_told_where_it_fails_and_a_flood_of_it_is_not(tmp_path):
+    fails = command(script(tmp_path, "echo 'connecting'; echo 'no route to host' >&2; exit 3"))
+    fails.update([told()], [])
+    assert "exit code 3: no route to host" in said(fails, "exit code")[0]
+    fails.close(5.0)
+    floods = command(script(tmp_path, "exec yes flood"), timeout_s=1.0)
+    floods.update([told()], [])
+    assert said(floods, "killed after 1 s")
+    floods.close(5.0)
 
 
 def test_its_words_never_reach_a_shell(tmp_path):
