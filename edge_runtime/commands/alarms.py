@@ -140,9 +140,8 @@ def _who_listens(shown: Shown) -> str:
     if shown.listener is None:
         return f"NOBODY LISTENS ({last}); what follows is what was"
     if not _fresh(shown):
-        return (
-            f"process {shown.listener} writes nothing ({last}): it hangs, or its disk is full; what follows is what was"
-        )
+        why = "it hangs, or its disk is full"
+        return f"process {shown.listener} writes nothing ({last}): {why}; what follows is what was"
     return f"process {shown.listener} listens ({last})"
 
 

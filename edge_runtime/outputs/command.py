@@ -2,7 +2,8 @@
 
 The command is split into words once and run without a shell. It gets the change as JSON on stdin, and in its
 environment AUSCULT_EVENT ("alarm", or "normal" when it is over), AUSCULT_MACHINE, AUSCULT_SCORE ("" where there is
-none), AUSCULT_STATE, AUSCULT_LEVEL, AUSCULT_KIND and AUSCULT_REASON. Of what it prints the last line is told where it fails.
+none), AUSCULT_STATE, AUSCULT_LEVEL, AUSCULT_KIND and AUSCULT_REASON. Where it fails,
+the last line that it printed is told.
 """
 
 import os

@@ -171,7 +171,7 @@ def test_a_site_file_stands_for_the_folder_of_its_state(tmp_path, type_in, monke
     (tmp_path / "site.yaml").write_text("name: pump house\n")
     Journal(tmp_path / "state").close()
     code, told, _ = type_in("alarms", tmp_path / "site.yaml", "--json")
-    assert code == 0 and told[0]["listener"] is None and told[0]["alarms"] == []
+    assert code == 1 and told[0]["listener"] is None and told[0]["alarms"] == []
 
 
 def test_who_asks_for_alarms_needs_no_numpy():

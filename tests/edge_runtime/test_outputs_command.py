@@ -115,11 +115,11 @@ def test_two_shelves_that_end_at_once_are_both_told(tmp_path):
 
 
 def test_what_it_prints_is_told_where_it_fails_and_a_flood_of_it_is_not(tmp_path):
-    fails = command(script(tmp_path, "echo 'connecting'; echo 'no route to host' >&2; exit 3"))
+    fails = command(script(tmp_path, "#!/bin/sh\necho 'connecting'; echo 'no route to host' >&2; exit 3"))
     fails.update([told()], [])
     assert "exit code 3: no route to host" in said(fails, "exit code")[0]
     fails.close(5.0)
-    floods = command(script(tmp_path, "exec yes flood"), timeout_s=1.0)
+    floods = command(script(tmp_path, "#!/bin/sh\nexec yes flood"), timeout_s=1.0)
     floods.update([told()], [])
     assert said(floods, "killed after 1 s")
     floods.close(5.0)

@@ -66,7 +66,7 @@ def test_a_chip_that_goes_away_is_said_once_and_requested_again_when_it_returns(
     feeding(beacon, 3.0)
     lines += beacon.failures()
     assert len(lines) == 1
-    assert "the line cannot be driven" in lines[0]
+    assert "line 17 of /dev/gpiochip0 cannot be driven" in lines[0]
     assert "No such file" in lines[0]
     requests = board.calls("request")
     board.fault("")
