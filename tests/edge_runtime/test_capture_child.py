@@ -74,7 +74,7 @@ def test_what_was_heard_while_the_sound_server_was_asked_is_nobody_s(portaudio, 
     portaudio.plays(hum(30), pause_s=0.032)
     heard = hear()
     heard.changed(True)
-    assert time.monotonic() - heard.blocks[0].at_s < 0.5  # seconds: it has just come
+    assert time.monotonic() - heard.blocks[0].at_s < 1.5  # seconds: it has just come, and load
     assert not np.array_equal(heard.blocks[0].samples[:, 0], hum(30)[:512])
 
 
@@ -165,7 +165,7 @@ def test_the_child_ends_when_its_listener_is_gone(portaudio):
     child = start()
     first_sound(child)
     child.stdin.close()
-    assert child.wait(2) == 0
+    assert child.wait(10) == 0
     child.stdout.close()
 
 
@@ -179,7 +179,7 @@ def test_signals_that_are_meant_for_the_listener_do_not_end_the_child(portaudio)
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.2)
     child.stdin.close()
-    assert child.wait(2) == 0
+    assert child.wait(10) == 0
     child.stdout.close()
 
 
@@ -188,7 +188,7 @@ def test_the_child_ends_when_nobody_reads_it(portaudio):
     child = start()
     first_sound(child)
     child.stdout.close()
-    assert child.wait(2) == 0
+    assert child.wait(10) == 0
     child.stdin.close()
 
 

@@ -13,8 +13,8 @@ from tests.edge_runtime.sound_server import NEEDED, Bench
 
 pytestmark = NEEDED
 NOTICED_S, RETURNED_S = 0.5, 3.0  # seconds: the budgets
-LOAD_S = 1.0  # seconds more, on a busy machine
-AHEAD_S = 0.3  # seconds that samples and losses may differ from the clock: buffers of the sound server
+LOAD_S = 2.0  # seconds more, on a busy machine
+AHEAD_S = 0.5  # seconds that samples and losses may differ from the clock: buffers of the sound server
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_server_that_hangs_is_noticed_and_heard_again_when_it_goes_on(bench):
     began = time.monotonic()
     bench.server.hang()
     heard.close()
-    assert time.monotonic() - began < 0.5  # seconds: closing waits for no server
+    assert time.monotonic() - began < 1.5  # seconds, load among them: closing waits for no server
     assert abs(heard.ahead_s) < AHEAD_S
 
 

