@@ -6,11 +6,11 @@ from typing import get_args
 import msgspec
 import msgspec.yaml
 import pytest
-from tests.edge_runtime.alarms import machine
 
 from edge_runtime.alarm import AlarmSettings, Condition, Event, LevelSettings, State
 from edge_runtime.alarm.states import TABLE
 from tests.conftest import ROOT
+from tests.edge_runtime.alarms import machine
 
 PAGE = (ROOT / "docs/alarms.md").read_text()
 STATES, EVENTS = get_args(State), get_args(Event)

@@ -1,10 +1,9 @@
 """Scores, people and time of several machines together, as the loop of a listener calls them; over restarts."""
 
-from tests.edge_runtime.alarms import ABOVE, BELOW, RATE, machine
-
 from edge_runtime.alarm import AlarmSettings, Condition, LevelSettings
 from edge_runtime.journal import Journal, Moment, Request, Visitor
 from edge_runtime.listening.panel import Panel, in_words
+from tests.edge_runtime.alarms import ABOVE, BELOW, RATE, machine
 
 SETTINGS = AlarmSettings(
     warning=LevelSettings(margin=0.5, on_delay_s=1.0, off_delay_s=2.0),
