@@ -1,6 +1,8 @@
 """Settings: frozen structs with a unit on every field, decoded strictly from YAML or JSON."""
 
+import datetime
 import os
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,19 +11,27 @@ import msgspec
 from edge_runtime.errors import ConfigError
 
 T = TypeVar("T")
+MISSING_KIND = "missing required field `kind`"
 
 
 def load_yaml(path: str | Path, kind: type[T]) -> T:
-    """Decode a YAML file; an unknown, missing or mistyped field is an error that names file and field."""
-    import msgspec.yaml
-    import yaml  # late: a listening process that is given a bundle reads no YAML
+    """Decode a YAML file; an unknown, missing, mistyped or repeated field is an error that names file and field."""
+    from edge_runtime import yaml_tree  # late: a listening process that is given a bundle reads no YAML
 
+    def decode(tree: object) -> T:
+        return msgspec.convert(tree, kind, builtin_types=(datetime.datetime, datetime.date))  # as of msgspec.yaml
+
+    tree = yaml_tree.load(path, _read(path))
     try:
-        return msgspec.yaml.decode(_read(path), type=kind)
+        return decode(tree)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}{yaml_hint(str(error))}") from None
-    except (msgspec.DecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not YAML ({error})") from None
+        from edge_runtime import blame
+
+        said = str(error)
+        hint = "" if MISSING_KIND in said else yaml_hint(said)
+        raise ConfigError(f"{path}: {blame.words(tree, kind, said, decode)}{hint}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def load_json(path: str | Path, kind: type[T]) -> T:
@@ -62,10 +72,10 @@ def _read(path: str | Path) -> bytes:
 
 def yaml_hint(message: str) -> str:
     """What YAML makes of what people write, where that may be the mistake; else nothing."""
-    if "got `str`" in message and "`float`" in message:
+    if re.search(r"Expected `[^`]*\bfloat\b[^`]*`[^,]*, got `str`", message):
         return " (YAML reads 1e-3 as text: write 1.0e-3)"
-    if "`str`, got `int`" in message:
+    if re.search(r"Expected `[^`]*\bstr\b[^`]*`, got `int`", message) and "at `key`" not in message:
         return ' (quote it: YAML reads 00 as the number 0, "00" is text)'
-    if "missing required field `kind`" in message:
+    if MISSING_KIND in message:
         return " (say which: kind: nearest, mahalanobis, mixture, probability, network or fusion)"
     return ""

@@ -1,5 +1,7 @@
 """A machine in a file: its references, thresholds and normal spectra as arrays, its words as JSON. No pickle."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ from edge_runtime import migrate
 from edge_runtime.errors import BundleError
 from edge_runtime.migrate import FORMAT
 from edge_runtime.scoring import FITTED, Machine, Scoring, parts
+
+AGAIN, COPY = "enrol the machine (calib/enroll.py)", "copy the bundle again"
+ENROL = "enrol it again: calib/enroll.py BUNDLE --data DATA --out FILE"
+ZIP = b"PK"  # how an npz file begins
 
 
 class _Words(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,11 +44,12 @@ def save_machine(file: Path, machine: Machine, model_hash: str = "") -> None:
 
 def load_machine(file: Path, model_hash: str = "") -> Machine:
     """What `save_machine` wrote for that bundle; without a hash, a machine of the bundle itself."""
-    arrays = load_arrays(file)
+    again = AGAIN if model_hash else COPY
+    arrays = load_arrays(file, "a machine's file", f"{AGAIN} or give another path" if model_hash else COPY)
     try:
         settings = msgspec.json.decode(arrays.pop("settings").tobytes())
         if settings.pop("model_hash", "") != model_hash:
-            raise BundleError(f"{file}: not enrolled with this bundle; fit it again: calib/fit.py BUNDLE --references")
+            raise BundleError(f"{file}: not enrolled with this bundle; {ENROL}")
         settings, arrays = migrate.machine(settings, arrays)
         scoring: Scoring = msgspec.convert(settings.pop("scoring"), Scoring)
         fitted = [FITTED[type(part)](**_part(arrays, number)) for number, part in enumerate(parts(scoring))]
@@ -50,9 +57,9 @@ def load_machine(file: Path, model_hash: str = "") -> Machine:
         fields: dict[str, Any] = {**msgspec.to_builtins(msgspec.convert(settings, _Words)), **rest}
         machine = Machine(**fields, scoring=scoring, fitted=fitted)
     except (KeyError, TypeError, msgspec.MsgspecError) as error:
-        raise BundleError(f"{file}: not a machine of this format ({error}); fit it again") from None
+        raise BundleError(f"{file}: not a machine of this format ({error}); {again}") from None
     if not np.isfinite(machine.threshold):
-        raise BundleError(f"{file}: its threshold is {machine.threshold}, which no score is above; fit it again")
+        raise BundleError(f"{file}: its threshold is {machine.threshold}, which no score is above; {again}")
     return machine
 
 
@@ -69,10 +76,15 @@ def save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     partial.replace(file)
 
 
-def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of an npz file; nothing in it is ever executed."""
+def load_arrays(file: Path, kind: str = "an npz file", todo: str = COPY) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file; nothing in it is ever executed. `kind`, `todo`: what is wanted, and what to do then."""
     try:
+        with file.open("rb") as stream:
+            if stream.read(len(ZIP)) != ZIP:
+                raise BundleError(f"{file}: not {kind}; {todo}")
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{file}: {error}; copy the bundle again") from None
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror or error}; {todo}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BundleError(f"{file}: {error}; {todo}") from None

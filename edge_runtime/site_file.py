@@ -15,12 +15,17 @@
     outputs:
       beacon: {kind: relay, chip: /dev/gpiochip0, line: 17}
 
+Every path is relative to this file, `~` is the home of who listens: bundles, references, state, sounds, and the program
+of a command where it has a slash. Any other program is looked for in PATH.
+
 `python -m edge_runtime validate SITE.yaml` checks one, `validate --schema` prints every field as a JSON Schema.
 """
 
 import math
 import re
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,10 +34,11 @@ from msgspec import Meta
 
 from edge_runtime import config
 from edge_runtime.alarm import AlarmSettings
+from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import MicrophoneSettings
-from edge_runtime.errors import ConfigError, SettingError
+from edge_runtime.errors import AuscultError, ConfigError, SettingError
+from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
-from edge_runtime.outputs.settings import SoundSettings
 from edge_runtime.quality import QualitySettings
 
 NAME = re.compile(r"[\w.-]+( [\w.-]+)*")  # of machines, microphones and outputs
@@ -45,9 +51,7 @@ class MachineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     microphone: str  # name of one of the site's
     machine: str | None = None  # of the bundle; None: its only one
     channel: Annotated[int, Meta(ge=0)] = 0  # of the microphone, counted from 0
-    references: str | None = (
-        None  # file of `calib/fit.py BUNDLE --references`: enrolled on site, instead of the bundle's
-    )
+    references: str | None = None  # file of `calib/enroll.py BUNDLE --data DATA --out FILE`, instead of the bundle's
     threshold: float | None = None  # instead of the bundle's; nothing is promised then
     quality: QualitySettings = QualitySettings()
     alarm: AlarmSettings = AlarmSettings()
@@ -69,19 +73,41 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
 
 
+class SiteOfFile(Site, frozen=True):
+    """A site that was read: what is found wrong with it later names its file too."""
+
+    file: str = ""
+
+
 def load_site(path: str | Path) -> Site:
     """Decode a site file and check that its parts fit; its paths become those that this process can use."""
     site = config.load_yaml(path, Site)
-    _check(site, path)
     base = Path(path).parent
     machines = {
         name: msgspec.structs.replace(
-            machine, bundle=str(base / machine.bundle), references=_beside(base, machine.references)
+            machine, bundle=_beside(base, machine.bundle), references=_beside_or_none(base, machine.references)
         )
         for name, machine in site.machines.items()
     }
     outputs = {name: _found(base, output) for name, output in site.outputs.items()}
-    return msgspec.structs.replace(site, machines=machines, outputs=outputs, state=_beside(base, site.state))
+    state = _beside_or_none(base, site.state)
+    found = msgspec.structs.replace(site, machines=machines, outputs=outputs, state=state)
+    try:
+        _check(found)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return SiteOfFile(**{field: getattr(found, field) for field in Site.__struct_fields__}, file=str(path))
+
+
+@contextmanager
+def naming(site: Site, *places: str) -> Iterator[None]:
+    """An error of the user's inside names the site file, and the place in it; the short form has neither."""
+    try:
+        yield
+    except AuscultError as error:
+        if not isinstance(site, SiteOfFile):
+            raise
+        raise type(error)(": ".join([site.file, *places, str(error)])) from None
 
 
 def of_bundle(
@@ -91,9 +117,11 @@ def of_bundle(
     state: str | None,
     backend: Literal["onnxruntime", "tensorrt"],
 ) -> Site:
-    """The site of `run BUNDLE`: one machine, heard with one microphone."""
+    """The site of `run BUNDLE`: one machine by its own name, heard with one microphone."""
+    known = [machine.machine] if machine.machine is not None else open_bundle(machine.bundle).machines
+    name = known[0] if len(known) == 1 else Path(machine.bundle).resolve().name
     return Site(
-        machines={machine.machine or Path(machine.bundle).resolve().name: machine},
+        machines={name: machine},
         microphones={machine.microphone: microphone},
         outputs=outputs,
         name=machine.bundle,
@@ -102,33 +130,77 @@ def of_bundle(
     )
 
 
-def _beside(base: Path, path: str | None) -> str | None:
-    return None if path is None else str(base / path)
+def _beside(base: Path, path: str) -> str:
+    try:
+        return str(base / Path(path).expanduser())
+    except RuntimeError:  # ~nobody
+        return str(base / path)
+
+
+def _beside_or_none(base: Path, path: str | None) -> str | None:
+    return None if path is None else _beside(base, path)
 
 
 def _found(base: Path, output: OutputSettings) -> OutputSettings:
-    return (
-        msgspec.structs.replace(output, file=str(base / output.file)) if isinstance(output, SoundSettings) else output
-    )
+    if isinstance(output, SoundSettings):
+        return msgspec.structs.replace(output, file=_beside(base, output.file))
+    if isinstance(output, CommandSettings):
+        return msgspec.structs.replace(output, command=_command(base, output.command))
+    return output
 
 
-def _check(site: Site, path: str | Path) -> None:
+def _command(base: Path, command: str) -> str:
+    """A program with a slash lies beside the file; all else of the command stays as it is written."""
+    try:
+        program, *words = shlex.split(command)
+    except ValueError:  # unbalanced, or empty: `outputs.open.check_output` says so
+        return command
+    return shlex.join([_beside(base.absolute(), program), *words]) if "/" in program else command
+
+
+def _check(site: Site) -> None:
     for kind, names in (("machine", site.machines), ("microphone", site.microphones), ("output", site.outputs)):
         for name in names:
             if not NAME.fullmatch(name):
-                raise ConfigError(f"{path}: {kind}s: {name!r}: a name is made of letters, digits, '.', '-' and '_'")
+                raise ConfigError(f"{kind}s: {name!r}: a name is made of letters, digits, '.', '-' and '_'")
     for name, machine in site.machines.items():
-        _known(f"{path}: machines.{name}.microphone", machine.microphone, site.microphones)
-        for output in machine.outputs or ():
-            _known(f"{path}: machines.{name}.outputs", output, site.outputs)
+        _known(f"machines.{name}.microphone", machine.microphone, site.microphones)
+        _check_named(f"machines.{name}.outputs", machine.outputs or [], site.outputs)
     used = {machine.microphone for machine in site.machines.values()}
     for name in site.microphones:
         if name not in used:
-            raise ConfigError(f"{path}: microphones.{name}: no machine is heard with it; remove it, or name it at one")
-    served = {name for machine in site.machines.values() for name in (machine.outputs or site.outputs)}
+            raise ConfigError(f"microphones.{name}: no machine is heard with it; remove it, or name it at one")
     for name in site.outputs:
-        if name not in served:
-            raise ConfigError(f"{path}: outputs.{name}: no machine uses it; remove it, or name it at one")
+        if not any(machine.outputs is None or name in machine.outputs for machine in site.machines.values()):
+            raise ConfigError(f"outputs.{name}: no machine uses it; remove it, or name it at one")
+    _check_relays(site.outputs)
+    if site.state is not None and Path(site.state).exists() and not Path(site.state).is_dir():
+        raise ConfigError(f"state: {site.state} is a file; give a folder")
+
+
+def _check_named(place: str, outputs: list[str], there: Collection[str]) -> None:
+    for number, name in enumerate(outputs):
+        _known(place, name, there)
+        if name in outputs[:number]:
+            raise ConfigError(f"{place}: {name} is there twice; name it once")
+
+
+def _check_relays(outputs: Mapping[str, OutputSettings]) -> None:
+    """A line has one relay."""
+    lines: dict[tuple[Path, int | str], str] = {}
+    for name, output in outputs.items():
+        if not isinstance(output, RelaySettings):
+            continue
+        if output.line == "" or (isinstance(output.line, int) and output.line < 0):
+            raise ConfigError(
+                f"outputs.{name}.line {output.line}: wanted a line of the chip, counted from 0, or its name"
+            )
+        line = Path(output.chip).resolve(), output.line
+        if line in lines:
+            raise ConfigError(
+                f"outputs.{name}: {output.chip}, line {output.line} is the relay {lines[line]} too; give another line"
+            )
+        lines[line] = name
 
 
 def _known(place: str, name: str, there: Collection[str]) -> None:

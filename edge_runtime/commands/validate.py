@@ -14,7 +14,8 @@ import msgspec
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.listening.opening import Placed, place
-from edge_runtime.site_file import Site, load_site
+from edge_runtime.outputs.open import check_output
+from edge_runtime.site_file import Site, load_site, naming
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -42,13 +43,17 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("validate: no file; give SITE.yaml, or --schema")
     site = load_site(options.site)
     found = [_checked(site, placed) for placed in place(site)]
+    for name, output in site.outputs.items():
+        with naming(site):
+            check_output(name, output)
     if options.json:
         print(msgspec.json.encode(found).decode())
         return 0
     for one in found:
         print("\n".join(_words(one)))
-    kept = site.state or "nowhere: no `state:` is given, alarms do not survive a restart and nobody can acknowledge"
-    print(f"{options.site}: {len(found)} machines, as it should be; state is kept in {kept}")
+    none = "no state is kept: no `state:` is given, alarms do not survive a restart and nobody can acknowledge"
+    kept = none if site.state is None else f"state is kept in {site.state}"
+    print(f"{options.site}: {len(found)} machine{'s' * (len(found) != 1)}, as it should be; {kept}")
     return 0
 
 

@@ -52,7 +52,7 @@ def backends(patient: Patient) -> Iterator[Finding]:
 
 
 def _load(asked: float, machines: int) -> Finding:
-    words = f"{machines} machine{'s' * (machines > 1)} take {100 * asked:.1f} % of a core"
+    words = f"{machines} machine{'s take' if machines > 1 else ' takes'} {100 * asked:.1f} % of a core"
     todo = "listen to fewer machines, take a smaller network, or --backend tensorrt"
     if asked > TOO_BUSY:
         return Finding("backend", "fail", words, todo)

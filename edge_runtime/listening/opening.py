@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime import features
+from edge_runtime.alarm import Condition
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.guarded import Guarded
 from edge_runtime.backends.standby import Change, Standby
@@ -26,7 +27,7 @@ from edge_runtime.machine_file import load_machine
 from edge_runtime.outputs import Output
 from edge_runtime.recorder import Recorder
 from edge_runtime.scoring import Machine
-from edge_runtime.site_file import MachineSettings, Site
+from edge_runtime.site_file import MachineSettings, Site, SiteOfFile, naming
 
 LOOK_S = 10.0  # between two looks at whether a bundle was replaced
 RATE = features.SAMPLE_RATE  # Hz: what normal spectra are of
@@ -45,30 +46,46 @@ class Placed(msgspec.Struct, frozen=True):
 
 def place(site: Site) -> list[Placed]:
     """Open every bundle once and check every machine against its own."""
-    opened = {folder: open_bundle(folder) for folder in {machine.bundle for machine in site.machines.values()}}
-    return [_placed(name, settings, opened[settings.bundle]) for name, settings in site.machines.items()]
+    opened: dict[str, Bundle] = {}
+    placed = []
+    for name, settings in site.machines.items():
+        with naming(site, f"machines.{name}"):
+            if settings.bundle not in opened:
+                opened[settings.bundle] = open_bundle(settings.bundle)
+            of_file = isinstance(site, SiteOfFile)
+            placed.append(_placed(name, settings, opened[settings.bundle], of_file))
+    return placed
 
 
-def _placed(name: str, settings: MachineSettings, bundle: Bundle) -> Placed:
-    machine, model = _machine(settings, bundle), bundle.model
+def _placed(name: str, settings: MachineSettings, bundle: Bundle, of_file: bool) -> Placed:
+    machine, model = _machine(settings, bundle, of_file), bundle.model
     if model.sample_rate != RATE:
-        raise ConfigError(f"machines.{name}: {settings.bundle} listens at {model.sample_rate} Hz; wanted {RATE} Hz")
+        raise ConfigError(f"{settings.bundle} listens at {model.sample_rate} Hz; wanted {RATE} Hz")
     shortest_s = (model.window + model.hop) / model.sample_rate
     if settings.alarm.not_listening_s <= shortest_s:
         raise ConfigError(
-            f"machines.{name}.alarm.not_listening_s {settings.alarm.not_listening_s:g}: a window and a hop take "
-            f"{shortest_s:.1f} s; give more"
+            f"alarm.not_listening_s {settings.alarm.not_listening_s:g}: a window and a hop take {shortest_s:.1f} s; "
+            "give more"
         )
     if settings.threshold is not None:
         promise = "set by hand, no rate promised"
         machine = msgspec.structs.replace(machine, threshold=settings.threshold, promise=promise)
+    Condition(settings.alarm, msgspec.structs.replace(machine, name="alarm"), RATE)  # do its levels fit the machine?
     return Placed(name, settings, bundle, msgspec.structs.replace(machine, name=name))
 
 
-def _machine(settings: MachineSettings, bundle: Bundle) -> Machine:
+def _machine(settings: MachineSettings, bundle: Bundle, of_file: bool) -> Machine:
     """The references of the bundle, or those that were enrolled on site with the same model."""
+    known = ", ".join(bundle.machines)
     if settings.references is None:
+        if of_file and settings.machine is None and len(bundle.machines) > 1:
+            raise ConfigError(f"{bundle.folder} knows several machines; say which: machine: one of {known}")
         return bundle.machine(settings.machine)
+    if settings.machine is not None and settings.machine not in bundle.machines:
+        raise ConfigError(
+            f"{bundle.folder}: unknown machine {settings.machine}; it knows {known}; leave `machine:` out, the "
+            "references are of one"
+        )
     return load_machine(Path(settings.references), bundle.model_hash)
 
 
@@ -213,7 +230,8 @@ def annunciator(site: Site) -> Annunciator:
         return Annunciator()
     from edge_runtime.outputs.open import open_output
 
-    outputs: dict[str, Output] = {name: open_output(name, settings) for name, settings in site.outputs.items()}
+    with naming(site):
+        outputs: dict[str, Output] = {name: open_output(name, settings) for name, settings in site.outputs.items()}
     return Annunciator(outputs, {name: _served(site, name) for name in outputs})
 
 

@@ -33,7 +33,7 @@ def test_the_same_clips_give_the_machine_that_the_bundle_was_fitted_with(clips, 
 def test_it_does_not_open_with_another_model(packed, clips, tmp_path):
     out = tmp_path / "fan.npz"
     assert enroll.main([str(packed), "--data", str(clips), "--out", str(out)]) == 0
-    with pytest.raises(BundleError, match=r"fan\.npz: not enrolled with this bundle; fit it again"):
+    with pytest.raises(BundleError, match=r"fan\.npz: not enrolled with this bundle; enrol it again: calib/enroll"):
         load_machine(out, "0" * 64)
     with pytest.raises(BundleError, match="not enrolled with this bundle"):
         load_machine(packed / "machines" / "fan_section_00.npz", open_bundle(packed).model_hash)
