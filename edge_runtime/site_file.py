@@ -192,9 +192,7 @@ def _check_relays(outputs: Mapping[str, OutputSettings]) -> None:
         if not isinstance(output, RelaySettings):
             continue
         if output.line == "" or (isinstance(output.line, int) and output.line < 0):
-            raise ConfigError(
-                f"outputs.{name}.line {output.line}: wanted a line of the chip, counted from 0, or its name"
-            )
+            raise ConfigError(f"outputs.{name}.line {output.line}: wanted 0 or more, or a name")
         line = Path(output.chip).resolve(), output.line
         if line in lines:
             raise ConfigError(

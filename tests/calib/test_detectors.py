@@ -90,7 +90,7 @@ def test_an_unknown_detector_is_named_beside_those_there_are():
             "wanted one number",
         ),
         ("title: x\npoolings: {e: {kind: rdp, gamma: 1.0e+6}}\nscoring: {kind: nearest, of: e}", "<= 100"),
-        ("title: x\npoolings: {e: {kind: mean}}\nscoring: {of: e}", "say which: kind: nearest"),
+        ("title: x\npoolings: {e: {kind: mean}}\nscoring: {of: e}", "missing field kind; say which: nearest"),
         ("title: x\npoolings: {}\nscoring: {kind: nearest}", "length >= 1"),
         ("title: x\npoolings: {e: {kind: median}}\nscoring: {kind: nearest}", "median"),
     ],
