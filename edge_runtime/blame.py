@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from edge_runtime.errors import ConfigError
+
 ABOUT = re.compile(r"(?P<what>.*?) - at (?P<key>`key` in )?`\$(?P<place>.*)`", re.DOTALL)
 STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 Steps = list[str | int | None]  # field or key, place in a list, a key that is not known
@@ -26,8 +28,26 @@ def words(tree: object, kind: object, said: str, decode: Callable[[object], obje
     told = _instead(what, nodes)
     if steps and steps[-1] == "kind":
         told = told.replace("unknown ", "unknown kind ", 1)
+    return _place(steps) + told
+
+
+def whole(tree: Any, said: str, decode: Callable[[object], object]) -> str:
+    """The same of an error that a struct raises itself, which names no place: the smallest mapping that raises it."""
+    steps: Steps = []
+    while True:
+        node = _at(tree, steps)
+        inner = [key for key in node if isinstance(node[key], dict)] if isinstance(node, dict) else []
+        guilty = [key for key in inner if _says(decode, _only(tree, steps, key)) == said]
+        if not guilty:
+            return _place(steps) + said
+        tree = _only(tree, steps, guilty[0])
+        steps.append(guilty[0])
+
+
+def _place(steps: Steps) -> str:
+    """`machines.fan.alarm: `, or nothing for the whole."""
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step or '…'}" for step in steps).lstrip(".")
-    return f"{name}: {told}" if name else told
+    return f"{name}: " if name else ""
 
 
 def _steps(place: str) -> Steps:
@@ -52,12 +72,12 @@ def _found(tree: object, steps: Steps, said: str, decode: Callable[[object], obj
 def _says(decode: Callable[[object], object], tree: object) -> str:
     try:
         decode(tree)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ConfigError) as error:
         return str(error)
     return ""
 
 
-def _at(tree: Any, steps: Steps) -> object:
+def _at(tree: Any, steps: Steps) -> Any:
     for step in steps:
         tree = tree[step]
     return tree

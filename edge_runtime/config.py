@@ -16,7 +16,7 @@ MISSING_KIND = "missing required field `kind`"
 
 def load_yaml(path: str | Path, kind: type[T]) -> T:
     """Decode a YAML file; an unknown, missing, mistyped or repeated field is an error that names file and field."""
-    from edge_runtime import yaml_tree  # late: a listening process that is given a bundle reads no YAML
+    from edge_runtime import blame, yaml_tree  # late: a listening process that is given a bundle reads no YAML
 
     def decode(tree: object) -> T:
         return msgspec.convert(tree, kind, builtin_types=(datetime.datetime, datetime.date))  # as of msgspec.yaml
@@ -25,13 +25,11 @@ def load_yaml(path: str | Path, kind: type[T]) -> T:
     try:
         return decode(tree)
     except msgspec.ValidationError as error:
-        from edge_runtime import blame
-
         said = str(error)
         hint = "" if MISSING_KIND in said else yaml_hint(said)
         raise ConfigError(f"{path}: {blame.words(tree, kind, said, decode)}{hint}") from None
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {blame.whole(tree, str(error), decode)}") from None
 
 
 def load_json(path: str | Path, kind: type[T]) -> T:

@@ -11,9 +11,10 @@
         microphone: left
         channel: 0                          # counted from 0
         alarm: {latching: true, alarm: {k: 3, of: 5}, warning: {on_delay_s: 10.0}}
-        outputs: [beacon]                   # all of them where this is left out
+        outputs: [beacon, mail]             # all of them where this is left out
     outputs:
       beacon: {kind: relay, chip: /dev/gpiochip0, line: 17}
+      mail: {kind: command, command: ./mail-shift, "on": [raise]}   # in quotes: YAML reads a bare on as true
 
 Every path is relative to this file, `~` is the home of who listens: bundles, references, state, sounds, and the program
 of a command where it has a slash. Any other program is looked for in PATH.

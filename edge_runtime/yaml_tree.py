@@ -1,4 +1,7 @@
-"""YAML as the tree that it is, and no key of it twice: PyYAML alone would drop the first without a word."""
+"""YAML as the tree that it is, and no key of it twice: PyYAML alone would drop the first without a word.
+
+Nor a NUL, which no path and no word of a command can hold.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ def load(path: str | Path, data: bytes) -> object:
 
 
 def _check(path: str | Path, node: yaml.Node, seen: set[int]) -> None:
+    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+        raise ConfigError(f"{path}, line {node.start_mark.line + 1}: {node.value!r} holds a NUL; take it out")
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))

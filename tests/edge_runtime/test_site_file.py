@@ -95,7 +95,16 @@ MISTAKES = {
     "on is true": (machines(a="{kind: command, command: 'true', on: [raise]}"), ": outputs.a: Expected str in a key"),
     "a name that is a number": (machines().replace("fan_section_00", "00"), "quote it: YAML reads 00 as the number 0"),
     "1e-3": (machines(", threshold: 1e-3"), "machines.fan.threshold: Expected float | null, got str (YAML reads 1e-3"),
-    "no such rate": (machines().replace("left: {}", "left: {rate: 5}"), ": rate 5: wanted 8000 to 192000 Hz"),
+    "no such rate": (
+        machines().replace("left: {}", "left: {rate: 5}"),
+        ": microphones.left: rate 5: wanted 8000 to",
+    ),
+    "no device": (machines().replace("left: {}", "left: {device: ''}"), ": microphones.left: device is empty; give"),
+    "a chip that no system has": (
+        machines(a='{kind: relay, chip: "/dev/a\\0b", line: 1}'),
+        r", line 5: '/dev/a\x00b' holds a NUL; take it out",
+    ),
+    "a state that no system has": (machines(more='state: "a\\0b"\n'), r", line 4: 'a\x00b' holds a NUL"),
     "no such microphone": (
         machines().replace("left: {}", "right: {}"),
         ": machines.fan.microphone: unknown left; there is right",
