@@ -121,7 +121,7 @@ class Bundle:
     def unchanged(self) -> bool:
         """Whether the folder still holds what was opened, by its manifest."""
         try:
-            return _read_manifest(self.folder / MANIFEST).digest == self.manifest.digest
+            return read_manifest(self.folder).digest == self.manifest.digest
         except BundleError:
             return False
 
@@ -143,12 +143,7 @@ def network_file(folder: Path) -> Path | None:
 def open_bundle(folder: str | Path) -> Bundle:
     """Check format and every hash, then open."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; give the path of a bundle")
-    file = folder / MANIFEST
-    if not file.exists():
-        raise BundleError(f"{folder}: no {MANIFEST}: half-written or not a bundle; pack or copy it again")
-    manifest = _read_manifest(file)
+    manifest = read_manifest(folder)
     for name, wanted in manifest.files.items():
         _check_file(folder, name, wanted)
     for name in sorted(set(payload(folder)) - set(manifest.files)):
@@ -156,8 +151,13 @@ def open_bundle(folder: str | Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def _read_manifest(file: Path) -> Manifest:
-    """Check format and digest, and bring what an older program wrote to today's fields."""
+def read_manifest(folder: Path) -> Manifest:
+    """Check format and digest, and bring what an older program wrote to today's fields; no other file is looked at."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; give the path of a bundle")
+    file = folder / MANIFEST
+    if not file.exists():
+        raise BundleError(f"{folder}: no {MANIFEST}: half-written or not a bundle; pack or copy it again")
     try:
         told: dict[str, Any] = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
         migrate.checked_format(told, str(file))

@@ -35,7 +35,7 @@ from msgspec import Meta
 
 from edge_runtime import config
 from edge_runtime.alarm import AlarmSettings
-from edge_runtime.bundle import open_bundle
+from edge_runtime.bundle import read_manifest
 from edge_runtime.capture import MicrophoneSettings
 from edge_runtime.errors import AuscultError, ConfigError, SettingError
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
@@ -119,7 +119,7 @@ def of_bundle(
     backend: Literal["onnxruntime", "tensorrt"],
 ) -> Site:
     """The site of `run BUNDLE`: one machine by its own name, heard with one microphone."""
-    known = [machine.machine] if machine.machine is not None else open_bundle(machine.bundle).machines
+    known = [machine.machine] if machine.machine is not None else read_manifest(Path(machine.bundle)).machines
     name = known[0] if len(known) == 1 else Path(machine.bundle).resolve().name
     return Site(
         machines={name: machine},
