@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 PIP_ARGS ?=
+MARK ?= not verify
 DATA ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +42,7 @@ test-device: export OMP_NUM_THREADS = 1
 test-device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
 	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic,relay]' pytest pytest-timeout pytest-xdist hypothesis
-	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "not verify" -n auto --dist loadfile
+	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "$(MARK)" -n auto --dist loadfile
 
 install: $(VENV)/installed
 

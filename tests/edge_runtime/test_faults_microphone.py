@@ -11,7 +11,7 @@ from tests.conftest import hum
 from tests.edge_runtime.plant import Plant, figure
 from tests.edge_runtime.sound_server import NEEDED, closed, opened
 
-pytestmark = NEEDED
+pytestmark = [*NEEDED, pytest.mark.plant]
 NOTICED_S, RETURNED_S = 0.5, 3.0  # seconds: the budgets of a microphone that is unplugged
 LOAD_S = 2.0  # seconds more, on a busy machine
 WINDOW_S = 1.5  # seconds to the first window of new sound, and a hop

@@ -16,7 +16,7 @@ from tests.edge_runtime.conftest import FAULT
 from tests.edge_runtime.plant import Plant, figure
 from tests.edge_runtime.sound_server import NEEDED, closed, opened
 
-pytestmark = NEEDED
+pytestmark = [*NEEDED, pytest.mark.plant]
 LOAD_S = 1.0  # seconds more, on a busy machine
 
 

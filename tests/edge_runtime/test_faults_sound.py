@@ -9,7 +9,7 @@ from tests.conftest import hum
 from tests.edge_runtime.plant import Plant, figure
 from tests.edge_runtime.sound_server import NEEDED, closed, opened
 
-pytestmark = NEEDED
+pytestmark = [*NEEDED, pytest.mark.plant]
 STUCK = np.tile(hum(0.032), 2000)  # 32 ms over and over
 
 
