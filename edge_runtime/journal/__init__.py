@@ -5,8 +5,25 @@ FOLDER/listening.lock      held by that process for as long as it lives, its pid
 FOLDER/journal.db.aside-1  a file that could not be read, set aside
 """
 
-from edge_runtime.journal.journal import Journal
+from typing import TYPE_CHECKING, Any
+
 from edge_runtime.journal.rows import Beat, Entry, Heard, Moment, Request
-from edge_runtime.journal.visitor import Visitor
+
+if TYPE_CHECKING:
+    from edge_runtime.journal.journal import Journal
+    from edge_runtime.journal.visitor import Visitor
 
 __all__ = ["Beat", "Entry", "Heard", "Journal", "Moment", "Request", "Visitor"]
+
+
+def __getattr__(name: str) -> Any:
+    """SQLite is loaded by who opens a journal: a listener without one has no room for it."""
+    if name == "Journal":
+        from edge_runtime.journal.journal import Journal
+
+        return Journal
+    if name == "Visitor":
+        from edge_runtime.journal.visitor import Visitor
+
+        return Visitor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,15 @@
 """The alarms of every machine: conditions raise, people act, time passes, and all of it is in the journal."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from edge_runtime.alarm import Alarm, AlarmSettings, Change, Kind, Level, Status
-from edge_runtime.journal import Heard, Journal, Moment, Request
+from edge_runtime.journal import Heard, Moment, Request
+
+if TYPE_CHECKING:
+    from edge_runtime.journal import Journal
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
