@@ -33,8 +33,7 @@ from edge_runtime.capture import Block, Change, MicrophoneSettings
 from edge_runtime.cli import parser, run_command
 from edge_runtime.features import Floats
 from edge_runtime.journal import Request, Visitor
-from edge_runtime.listening import events
-from edge_runtime.listening import opening as listening
+from edge_runtime.listening import events, opening
 from edge_runtime.listening.post import Post
 from edge_runtime.listening.service import Service
 from edge_runtime.outputs.settings import CommandSettings
@@ -138,7 +137,7 @@ class Failing:
         self._backend.close()
 
 
-class Injecting(listening.Networks):
+class Injecting(opening.Networks):
     """Backends that fail with the day."""
 
     def __init__(self, day: Day) -> None:
@@ -251,10 +250,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         bundle = packed(folder, options.machines)
         wanted, day = site(bundle, folder), Day(options.machines, options.hours, options.seed)
         networks = Injecting(day)
-        panel = listening.panel(wanted, stack)
-        (post,) = listening.posts(listening.place(wanted), {"day": day}, networks, panel)
+        panel = opening.panel(wanted, opening.Notes(), stack)
+        (post,) = opening.posts(opening.place(wanted), {"day": day}, networks, panel)
         log = events.Log((folder / "events.jsonl").open("x"))
-        service = Service([post], log, panel, listening.annunciator(wanted), networks.changes)
+        service = Service([post], log, panel, opening.annunciator(wanted), networks.changes)
         person = Person(folder / "state")
         person.start()
         began = time.monotonic()
