@@ -4,6 +4,8 @@ Three things that people mix up: to acknowledge says "I have seen it", to reset 
 noise and changes no state.
 """
 
+from typing import get_args
+
 import msgspec
 
 from edge_runtime.alarm.settings import AlarmSettings
@@ -33,14 +35,7 @@ TABLE: dict[tuple[State, Event], State] = {
     ("latched_acknowledged", "reset"): "normal",
     ("latched_acknowledged", "silence"): "latched_acknowledged",
 }
-SHOWN: tuple[State, ...] = (
-    "normal",
-    "unacknowledged",
-    "acknowledged",
-    "returned_unacknowledged",
-    "latched_unacknowledged",
-    "latched_acknowledged",
-)
+SHOWN: tuple[State, ...] = tuple(state for state in get_args(State) if state not in HIDDEN)
 CONDITIONS: tuple[Event, ...] = ("raise", "escalate", "ease", "return", "latch")
 TABLE |= {(state, "shelve"): "shelved" for state in (*SHOWN, "shelved")}
 TABLE |= {(state, "out_of_service"): "out_of_service" for state in (*SHOWN, "shelved")}

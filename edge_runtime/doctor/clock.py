@@ -13,7 +13,7 @@ from edge_runtime.doctor.patient import Patient
 EARLIEST = "2026-01-01T00:00:00+00:00"  # nothing of this program is older
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex(2)
 STATUS_AT = 5 * ctypes.sizeof(ctypes.c_long)  # bytes before `status` in struct timex: modes (padded) and four longs
-TODO = "let it follow a time server (timedatectl set-ntp true), or set it: timedatectl set-time"
+CURE = "let it follow a time server (timedatectl set-ntp true), or set it: timedatectl set-time"
 
 
 def clock(patient: Patient, now: float | None = None) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def clock(patient: Patient, now: float | None = None) -> Iterator[Finding]:
     earliest = max([EARLIEST, *created], key=datetime.datetime.fromisoformat)
     if now < datetime.datetime.fromisoformat(earliest).timestamp():
         what = "the bundle was packed" if created else "this program was written"
-        yield Finding("clock", "warn", f"{read}: before {what} ({earliest}), so it is not set", TODO)
+        yield Finding("clock", "warn", f"{read}: before {what} ({earliest}), so it is not set", CURE)
         return
     synchronised = follows()
     if synchronised is None:
@@ -33,7 +33,7 @@ def clock(patient: Patient, now: float | None = None) -> Iterator[Finding]:
         yield Finding("clock", "ok", f"{read}, kept right by a time server")
     else:
         words = f"{read}, and nobody keeps it right" + ("" if _battery() else "; there is no clock with a battery")
-        yield Finding("clock", "warn", words, TODO)
+        yield Finding("clock", "warn", words, CURE)
 
 
 def follows(libc: Any = None) -> bool | None:

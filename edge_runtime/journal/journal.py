@@ -163,7 +163,7 @@ class Journal:
         try:
             yield db
             db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # an interrupt too: no transaction stays open
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
@@ -215,7 +215,7 @@ class Journal:
         try:
             self._read(db)
             db.execute(LEFT)
-        except BaseException:
+        except BaseException:  # an interrupt too: nobody else knows of it yet
             db.close()
             raise
         self._db, self._version, self._inode = db, -1, (self._folder / schema.FILE).stat().st_ino

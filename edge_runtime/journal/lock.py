@@ -30,7 +30,7 @@ def hold(folder: Path) -> int:
         with contextlib.suppress(OSError):  # a full or read-only disk: the lock holds, without its pid
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except BaseException:
+    except BaseException:  # an interrupt too: who failed to begin holds no lock
         os.close(descriptor)
         raise
     return descriptor

@@ -60,7 +60,7 @@ def connect(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_size_limit = 1000000")  # bytes of the log that are kept after it was worked off
         migrate(db)
-    except BaseException:
+    except BaseException:  # an interrupt too: nobody else knows of it yet
         db.close()
         raise
     return db
@@ -97,7 +97,7 @@ def migrate(db: sqlite3.Connection) -> None:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # an interrupt too: half a migration is none
         db.execute("ROLLBACK")
         raise
 

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from edge_runtime.outputs.worker import OutputError
+from edge_runtime.outputs.worker import OutputError, T, Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 15.0  # seconds to the first answer: Python starts from an SD card
@@ -107,6 +107,15 @@ class Child:
         words = answer.decode(errors="replace").strip()
         if words != "ok":
             raise OutputError(words)
+
+
+def end(worker: Worker[T], child: Child, within_s: float) -> None:
+    """The thread, then its process, within that time; what hangs is killed."""
+    deadline = time.monotonic() + within_s
+    if not worker.stop(within_s / 2.0, finish=False):
+        child.kill()
+        return
+    child.close(deadline - time.monotonic())
 
 
 def _last_words(process: "subprocess.Popen[bytes]") -> str:

@@ -37,7 +37,7 @@ class Line:
                 )
                 self._request = gpiod.request_lines(self.chip, config={self.number: settings}, consumer=CONSUMER)
             self._request.set_value(self.number, value)
-        except Exception:
+        except Exception:  # OSError of the kernel, ValueError of libgpiod: the line is requested anew
             self.release()
             raise
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from edge_runtime.alarm import Status
 from edge_runtime.outputs import Told
-from edge_runtime.outputs.child import Child
+from edge_runtime.outputs.child import Child, end
 from edge_runtime.outputs.settings import RelaySettings
 from edge_runtime.outputs.standing import Standing
 from edge_runtime.outputs.worker import Worker
@@ -60,11 +60,7 @@ class Relay:
 
     def close(self, within_s: float) -> None:
         """De-energised: nobody listens any more."""
-        deadline = time.monotonic() + within_s
-        if not self._worker.stop(within_s / 2.0, finish=False):
-            self._child.kill()
-            return
-        self._child.close(deadline - time.monotonic())
+        end(self._worker, self._child, within_s)
 
     def _pass_on(self) -> None:
         self._fed = time.monotonic()
