@@ -12,6 +12,7 @@
         channel: 0                          # counted from 0
         alarm: {latching: true, alarm: {k: 3, of: 5}, warning: {on_delay_s: 10.0}}
         outputs: [beacon, mail]             # all of them where this is left out
+    recorder: {privacy: sound, keep_days: 90.0}   # sound around alarms; nothing of it is kept where this is left out
     outputs:
       beacon: {kind: relay, chip: /dev/gpiochip0, line: 17}
       mail: {kind: command, command: ./mail-shift, "on": [raise]}   # in quotes: YAML reads a bare on as true
@@ -41,6 +42,7 @@ from edge_runtime.errors import AuscultError, ConfigError, SettingError
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
+from edge_runtime.recorder.settings import RecorderSettings
 
 NAME = re.compile(r"[\w.-]+( [\w.-]+)*")  # of machines, microphones and outputs
 
@@ -72,6 +74,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "site"
     state: str | None = None  # folder of the journal; None: nothing is kept, and nobody can acknowledge
     backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    recorder: RecorderSettings | None = None  # of the sound around alarms; None: no sound is kept
 
 
 class SiteOfFile(Site, frozen=True):
@@ -175,6 +178,8 @@ def _check(site: Site) -> None:
         if not any(machine.outputs is None or name in machine.outputs for machine in site.machines.values()):
             raise ConfigError(f"outputs.{name}: no machine uses it; remove it, or name it at one")
     _check_relays(site.outputs)
+    if site.recorder is not None and site.state is None:
+        raise ConfigError("recorder: events are kept in the state folder, and there is none; give `state: FOLDER`")
     if site.state is not None and Path(site.state).exists() and not Path(site.state).is_dir():
         raise ConfigError(f"state: {site.state} is a file; give a folder")
 

@@ -7,7 +7,6 @@ user's mistake.
 import argparse
 import getpass
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -19,10 +18,9 @@ from edge_runtime.cli import say
 from edge_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge_runtime.journal import Beat, Entry, Visitor
+    from edge_runtime.journal import Entry, Sign, Visitor
 
 WAIT_S = 3.0  # seconds that the process that listens has to answer
-QUIET_S = 15.0  # seconds without a sign of life (one is written every 10 s) that are worth a word
 LONGEST = 500  # characters of a name or a reason
 ACTIONS: dict[str, Action] = {
     "ack": "acknowledge",
@@ -47,9 +45,7 @@ HELP = {
 class Shown(msgspec.Struct, frozen=True):
     """What `alarms --json` prints."""
 
-    listener: int | None  # pid of the process that listens; None: nobody does
-    quiet_s: float | None  # seconds since its last sign of life
-    beat: "Beat | None"
+    sign: "Sign"
     alarms: list[Kept]
     history: "list[Entry]"
 
@@ -106,26 +102,24 @@ def alarms(options: argparse.Namespace) -> int:
         print(msgspec.json.encode(shown).decode())
     else:
         print("\n".join(_lines(shown)))
-    return 0 if _fresh(shown) else 1
+    return 0 if shown.sign.fresh else 1
 
 
 def _shown(visitor: "Visitor", count: int) -> Shown:
-    listener, beat = visitor.listener(), visitor.beat()
-    states = visitor.states()
-    if beat is not None:  # of machines that are no longer listened to the states are kept, in case they come back
-        here = {one.machine for one in beat.machines}
+    sign, states = visitor.sign(), visitor.states()
+    if sign.beat is not None:  # of machines that are no longer listened to the states are kept, in case they come back
+        here = {one.machine for one in sign.beat.machines}
         states = [kept for kept in states if kept.machine in here]
-    known = listener is not None and beat is not None and beat.pid == listener
-    quiet = time.monotonic() - beat.monotonic_s if known and beat else None
-    return Shown(listener, quiet, beat, states, visitor.history(count))
+    return Shown(sign, states, visitor.history(count))
 
 
 def _lines(shown: Shown) -> list[str]:
-    lines = [_who_listens(shown)]
-    heard = {one.machine: one for one in shown.beat.machines} if shown.beat else {}
+    sign = shown.sign
+    lines = [who_listens(sign)]
+    heard = {one.machine: one for one in sign.beat.machines} if sign.beat else {}
     for kept in shown.alarms:
-        sign = heard.get(kept.machine)
-        deaf = kept.kind == "anomaly" and shown.listener is not None and sign is not None and not sign.listening
+        one = heard.get(kept.machine)
+        deaf = kept.kind == "anomaly" and sign.listener is not None and one is not None and not one.listening
         lines.append("  ".join([f"{kept.machine:20}", f"{kept.kind:14}", _state(kept), *["not listening"] * deaf]))
     for entry in shown.history:
         moves = " -> ".join(dict.fromkeys([entry.before, entry.state])).replace("_", " ")
@@ -135,19 +129,15 @@ def _lines(shown: Shown) -> list[str]:
     return lines
 
 
-def _who_listens(shown: Shown) -> str:
-    last = f"last sign of life {shown.beat.time}" if shown.beat else "never a sign of life"
-    if shown.listener is None:
+def who_listens(sign: "Sign") -> str:
+    """One line: can what is shown be trusted?"""
+    last = f"last sign of life {sign.beat.time}" if sign.beat else "never a sign of life"
+    if sign.listener is None:
         return f"NOBODY LISTENS ({last}); what follows is what was"
-    if not _fresh(shown):
+    if not sign.fresh:
         why = "it hangs, or its disk is full"
-        return f"process {shown.listener} writes nothing ({last}): {why}; what follows is what was"
-    return f"process {shown.listener} listens ({last})"
-
-
-def _fresh(shown: Shown) -> bool:
-    """Whether what is shown is so now."""
-    return shown.listener is not None and shown.quiet_s is not None and shown.quiet_s <= QUIET_S
+        return f"process {sign.listener} writes nothing ({last}): {why}; what follows is what was"
+    return f"process {sign.listener} listens ({last})"
 
 
 def _state(kept: Kept) -> str:

@@ -12,7 +12,7 @@ from edge_runtime.capture import MicrophoneSettings, Source
 from edge_runtime.capture.files import FileSource
 from edge_runtime.cli import new_path, say
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import events, opening, saying
+from edge_runtime.listening import events, keeping, opening, saying
 from edge_runtime.listening.log import Log
 from edge_runtime.listening.notify import Notify
 from edge_runtime.listening.opening import Placed
@@ -20,7 +20,7 @@ from edge_runtime.listening.service import Service, stop_signals
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
-from edge_runtime.recorder import Recorder
+from edge_runtime.saving import Saver
 from edge_runtime.site_file import MachineSettings, Site, load_site, of_bundle
 from edge_runtime.sound import sound_files
 
@@ -46,15 +46,18 @@ def run(options: argparse.Namespace) -> int:
         stack.callback(networks.close)
         notify, notes = Notify(), opening.Notes()
         notes.watchdog(notify.watchdog_s, placed)
-        panel = opening.panel(site, notes, stack)
-        recorder = Recorder(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
-        posts = opening.posts(placed, sources, networks, panel, recorder)
+        journal = keeping.journal(site, notes, stack)
+        panel = keeping.panel(site, journal)
+        saver = Saver(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
+        posts = opening.posts(placed, sources, networks, panel, saver)
+        signs = keeping.signs(site, journal, placed, sources, stack)
         annunciator = opening.annunciator(site)
         tell = _teller(options, file, short, stop, stack)
         for start in opening.starts(placed, sources):
             tell(start)
         bundles = opening.Bundles({one.bundle.folder: one.bundle for one in placed}.values())
-        service = Service(posts, tell, panel, annunciator, networks.changes, [bundles.changes, notes.take], notify)
+        notices = [bundles.changes, notes.take]
+        service = Service(posts, tell, panel, annunciator, networks.changes, notices, notify, signs=signs)
         service.listen(stop, options.seconds)
     return 0
 

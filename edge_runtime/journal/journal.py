@@ -13,17 +13,20 @@ import msgspec
 from edge_runtime.alarm.words import Change, Kept
 from edge_runtime.cli import say
 from edge_runtime.errors import ConfigError
-from edge_runtime.journal import lock, schema
-from edge_runtime.journal.rows import Entry, Heard, Moment, Request
+from edge_runtime.journal import lock, schema, spells
+from edge_runtime.journal.rows import Beat, Entry, Listened, Moment, Recorded, Request, Spell
 
-BEAT_S = 10.0  # seconds between signs of life, for SD cards live by what is not written
+BEAT_S = 60.0  # seconds between signs of life, for SD cards live by what is not written; `live` tells the rest
+THIN_S = 3600.0  # seconds between two looks for what has grown old
 ASIDE_S = 60.0  # seconds before another file is set aside: a bad disk must not fill with them
 RETRY_S = 1.0  # seconds before requests are looked for again, where that failed
 WAITING = 1000  # changes that wait in memory while they cannot be written; then the oldest are not in the history
-CHANGES, REQUESTS = 100_000, 1000  # rows that are kept
+CHANGES, REQUESTS, NOTICES = 100_000, 1000, 1000  # rows that are kept
 ENTRY = [name for name in Entry.__struct_fields__ if name != "number"]
 INSERT = f"INSERT INTO changes ({', '.join(ENTRY)}) VALUES ({', '.join(':' + name for name in ENTRY)})"
 KEEP = "INSERT OR REPLACE INTO alarms (machine, kind, kept) VALUES (?, ?, ?)"
+RECORDED = f"INSERT OR REPLACE INTO events VALUES ({', '.join('?' * len(Recorded.__struct_fields__))})"
+Values = tuple[object, ...]
 ASKED = "SELECT action, machine, kind, who, why, seconds, number FROM requests WHERE taken = 0 ORDER BY number"
 LEFT = """UPDATE requests SET refused = 1, taken = 1, answer = CASE taken
     WHEN 0 THEN 'nobody listened: nothing is done' ELSE 'the listener ended before it answered; see: alarms' END
@@ -43,10 +46,14 @@ class Journal:
         self._lock: int | None = None
         self._known: dict[tuple[str, str], Kept] = {}
         self._waiting: deque[dict[str, object]] = deque(maxlen=WAITING)
+        self._later: deque[tuple[str, Values]] = deque(maxlen=WAITING)  # what the next transaction writes, too
+        self._machines: list[Listened] = []
+        self._events: dict[str, Recorded] = {}
         self._broken = False
+        self._new = True  # the file has not been told everything that is known yet
         self._version = -1  # of the file, as other processes have changed it
         self._inode = 0  # of the file
-        self._asked_s = self._beat_s = self._aside_s = float("-inf")
+        self._asked_s = self._beat_s = self._thin_s = self._aside_s = float("-inf")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = lock.hold(self._folder)
@@ -90,21 +97,50 @@ class Journal:
             db.execute("UPDATE requests SET answer = ?, refused = ? WHERE number = ?", (words, refused, request.number))
             db.execute("DELETE FROM requests WHERE number <= ?", (request.number - REQUESTS,))
 
+    def listened(self, machines: Sequence[Listened], events: Sequence[Recorded] = ()) -> None:
+        """What is listened to from now on, and every event folder that there is."""
+        self._machines, self._events, self._new = list(machines), {one.id: one for one in events}, True
+
+    def spells(self, over: Sequence[Spell]) -> None:
+        """What was heard; with the next sign of life it is written, and the last minute may be lost with the power."""
+        self._later.extend((spells.INSERT, spells.row(spell)) for spell in over)
+
+    def noted(self, time: str, about: str, words: str) -> None:
+        """One line for people; written with the next sign of life."""
+        self._later.append(("INSERT INTO notices (time, about, words) VALUES (?, ?, ?)", (time, about, words)))
+
+    def recorded(self, one: Recorded) -> None:
+        """An event folder that is new, or has changed."""
+        self._events[one.id] = one
+        self._later.append((RECORDED, msgspec.structs.astuple(one)))
+        self._flush([])
+
+    def removed(self, event: str) -> None:
+        """An event folder that is gone."""
+        self._events.pop(event, None)
+        self._later.append(("DELETE FROM events WHERE id = ?", (event,)))
+
     def due(self, now_s: float) -> bool:
         """Is it time for a sign of life?"""
         return now_s >= self._beat_s + BEAT_S
 
-    def beat(self, moment: Moment, heard: Sequence[Heard], kept: Sequence[Kept]) -> None:
+    def beat(self, beat: Beat, kept: Sequence[Kept], utc_s: float) -> None:
         """A sign of life and every alarm as it is now (of a shelf: what is left); what waits is tried again."""
-        self._beat_s = moment.now_s
+        self._beat_s = beat.monotonic_s
         self._follow()
         self._known |= {(one.machine, one.kind): one for one in kept}
-        row = (os.getpid(), moment.time, time.monotonic(), msgspec.json.encode(heard).decode())
-        self._flush(kept, row)
+        self._later.append(("INSERT OR REPLACE INTO beat VALUES (1, ?)", (_json(beat),)))
+        newest = "(SELECT max(number) FROM notices)"
+        self._later.append((f"DELETE FROM notices WHERE number <= {newest} - {NOTICES}", ()))
+        self._flush(kept)
+        if not beat.clock and beat.monotonic_s >= self._thin_s + THIN_S:  # by a clock that is not set nothing is old
+            self._thin_s = beat.monotonic_s
+            with self._trying(), self._transaction(safe=False) as db:
+                spells.thin(db, utc_s)
 
     def close(self) -> None:
         """Try once more to write what waits; give file and folder back."""
-        if self._waiting:
+        if self._waiting or self._later:
             self._flush(self.states())
         self._let_go()
 
@@ -134,24 +170,35 @@ class Journal:
         self._outage(FileNotFoundError("somebody removed or replaced it"))
         self._let_go()
 
-    def _flush(self, kept: Sequence[Kept], beat: tuple[object, ...] | None = None) -> None:
-        """One transaction: the changes that wait, states, a sign of life. After an outage every state."""
+    def _flush(self, kept: Sequence[Kept]) -> None:
+        """One transaction: the changes that wait, states, and what may come later. After an outage every state."""
         with self._trying():
             if self._db is None:
                 self._open()
             with self._transaction(safe=bool(self._waiting)) as db:
                 db.executemany(INSERT, self._waiting)
-                everything = self.states() if self._broken else kept
+                everything = self.states() if self._broken or self._new else kept
                 db.executemany(KEEP, [(one.machine, one.kind, _json(one)) for one in everything])
+                if self._new:
+                    self._restate(db)
                 if self._waiting:
                     newest = "SELECT max(number) FROM changes"
                     db.execute(f"DELETE FROM changes WHERE number <= ({newest}) - ?", (CHANGES,))
-                if beat is not None:
-                    db.execute("INSERT OR REPLACE INTO beat VALUES (1, ?, ?, ?, ?)", beat)
+                for statement, values in self._later:
+                    db.execute(statement, values)
             self._waiting.clear()
+            self._later.clear()
+            self._new = False
             if self._broken:
                 self._broken = False
                 self._warn(f"{self._folder}: the journal is written again")
+
+    def _restate(self, db: sqlite3.Connection) -> None:
+        """What is listened to and recorded, to a file that may know something else, or nothing."""
+        db.execute("DELETE FROM machines")
+        db.executemany("INSERT INTO machines VALUES (?, ?)", [(one.machine, _json(one)) for one in self._machines])
+        db.execute("DELETE FROM events")
+        db.executemany(RECORDED, [msgspec.structs.astuple(one) for one in self._events.values()])
 
     @contextlib.contextmanager
     def _transaction(self, safe: bool = True) -> Iterator[sqlite3.Connection]:
@@ -219,6 +266,7 @@ class Journal:
             db.close()
             raise
         self._db, self._version, self._inode = db, -1, (self._folder / schema.FILE).stat().st_ino
+        self._new = True
 
     def _remember(self) -> None:
         """Of a journal that can be read and not written, the states."""
@@ -235,5 +283,5 @@ class Journal:
                 self._warn(f"warning: {self._folder}: {machine}, {kind}: {error}; it begins as normal")
 
 
-def _json(kept: Kept) -> str:
-    return msgspec.json.encode(kept).decode()
+def _json(told: Kept | Beat | Listened) -> str:
+    return msgspec.json.encode(told).decode()

@@ -42,6 +42,40 @@ MIGRATIONS = [
         machines TEXT NOT NULL            -- JSON array of edge_runtime.journal.Heard
     );
     """,
+    """
+    DROP TABLE beat;
+    CREATE TABLE beat (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        told TEXT NOT NULL                -- JSON of edge_runtime.journal.Beat
+    );
+    CREATE TABLE machines (
+        machine TEXT PRIMARY KEY,
+        told TEXT NOT NULL                -- JSON of edge_runtime.journal.Listened
+    );
+    CREATE TABLE spells (
+        number INTEGER PRIMARY KEY,
+        machine TEXT NOT NULL,
+        begin_s REAL NOT NULL,            -- UTC, seconds since 1970
+        span_s REAL NOT NULL,
+        scored INTEGER NOT NULL, unfit INTEGER NOT NULL, lost INTEGER NOT NULL, above INTEGER NOT NULL,
+        lowest REAL, mean REAL, highest REAL,
+        level_dbfs REAL,
+        faults TEXT NOT NULL,             -- JSON: word -> windows
+        scores BLOB NOT NULL              -- float32 little-endian of each window, NaN for one without; empty once old
+    );
+    CREATE INDEX spells_of ON spells (machine, begin_s);
+    CREATE INDEX spells_age ON spells (span_s, begin_s);
+    CREATE TABLE notices (
+        number INTEGER PRIMARY KEY,
+        time TEXT NOT NULL, about TEXT NOT NULL, words TEXT NOT NULL
+    );
+    CREATE TABLE events (
+        id TEXT PRIMARY KEY,              -- name of the folder
+        machine TEXT NOT NULL, kind TEXT NOT NULL, level TEXT NOT NULL,
+        time TEXT NOT NULL, clock TEXT NOT NULL,
+        score REAL, reason TEXT NOT NULL, seconds REAL NOT NULL, bytes INTEGER NOT NULL
+    );
+    """,
 ]
 VERSION = len(MIGRATIONS)
 

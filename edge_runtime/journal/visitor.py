@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edge_runtime.alarm.words import Kept
 from edge_runtime.errors import ConfigError
-from edge_runtime.journal import lock, schema
-from edge_runtime.journal.rows import Beat, Entry, Heard, Request
+from edge_runtime.journal import live, lock, schema, spells
+from edge_runtime.journal.rows import Beat, Entry, Listened, Notice, Recorded, Request, Sign, Spell
 
 PATIENCE_S = 2.0  # seconds that a request waits until the file is free to write
+QUIET_S, QUIET_DISK_S = 10.0, 75.0  # seconds without a sign of life in memory, in the file, that are worth a word
 LOOK_S = 0.03  # seconds between looks for an answer
 
 
@@ -43,21 +45,56 @@ class Visitor:
             rows = self._db.execute("SELECT kept FROM alarms ORDER BY machine, kind").fetchall()
             return [msgspec.json.decode(text, type=Kept) for (text,) in rows]
 
-    def history(self, count: int) -> list[Entry]:
-        """The last changes, oldest first."""
-        columns = ", ".join(Entry.__struct_fields__)
-        with self._readable():
-            rows = self._db.execute(f"SELECT {columns} FROM changes ORDER BY number DESC LIMIT ?", (count,)).fetchall()
-        return [Entry(*row) for row in reversed(rows)]
+    def history(self, count: int, machine: str | None = None) -> list[Entry]:
+        """The last changes, oldest first; of one machine where it is named."""
+        return [Entry(*row) for row in self._last(Entry, "changes", "number", count, machine)]
 
     def beat(self) -> Beat | None:
-        """The last sign of life."""
+        """The last sign of life in the journal."""
         with self._readable():
-            row = self._db.execute("SELECT pid, time, monotonic_s, machines FROM beat").fetchone()
-            if row is None:
-                return None
-            pid, told, monotonic_s, machines = row
-            return Beat(pid, told, monotonic_s, msgspec.json.decode(machines, type=list[Heard]))
+            row = self._db.execute("SELECT told FROM beat").fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=Beat)
+
+    def sign(self) -> Sign:
+        """How everything is now, to the second; the last sign of life where nobody listens, or memory has none."""
+        listener, now = self.listener(), live.read(self._folder)
+        in_memory = now is not None and now.pid == listener
+        beat = now if in_memory else self.beat()
+        if listener is None or beat is None or beat.pid != listener:
+            return Sign(listener, None, False, beat)
+        quiet_s = time.monotonic() - beat.monotonic_s
+        return Sign(listener, quiet_s, quiet_s <= (QUIET_S if in_memory else QUIET_DISK_S), beat)
+
+    def machines(self) -> list[Listened]:
+        """What is listened to, or was last, by name."""
+        with self._readable():
+            rows = self._db.execute("SELECT told FROM machines ORDER BY machine").fetchall()
+            return [msgspec.json.decode(text, type=Listened) for (text,) in rows]
+
+    def scores(self, machine: str, since_s: float, until_s: float) -> list[Spell]:
+        """What a machine's windows were between two times (UTC, seconds since 1970), oldest first.
+
+        The minute that is not over is in `sign().beat.recent`.
+        """
+        with self._readable():
+            return spells.select(self._db, machine, since_s, until_s)
+
+    def notices(self, count: int) -> list[Notice]:
+        """The last ones, oldest first."""
+        return [Notice(*row) for row in self._last(Notice, "notices", "number", count)]
+
+    def events(self, count: int, machine: str | None = None) -> list[Recorded]:
+        """The last event folders, oldest first."""
+        return [Recorded(*row) for row in self._last(Recorded, "events", "time", count, machine)]
+
+    def _last(
+        self, kind: type[msgspec.Struct], table: str, order: str, count: int, machine: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        columns = ", ".join(kind.__struct_fields__)
+        where, values = ("WHERE machine = ?", (machine, count)) if machine is not None else ("", (count,))
+        with self._readable():
+            found = self._db.execute(f"SELECT {columns} FROM {table} {where} ORDER BY {order} DESC LIMIT ?", values)
+            return found.fetchall()[::-1]
 
     def ask(self, request: Request, wait_s: float) -> tuple[str, bool] | None:
         """Leave a request and wait -> (answer, refused); None: nobody answered, and the request is taken back."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from edge_runtime.alarm import AlarmSettings, Condition, Kind, Level
+from edge_runtime.alarm.condition import begins
 from edge_runtime.bundle import Model
 from edge_runtime.detector import Window
 from edge_runtime.listening.grid import Grid
@@ -40,6 +41,7 @@ class Monitor:
     ) -> None:
         """`level`, `listening`: as before a restart."""
         self.machine, self.listening = machine, listening
+        self.above = begins(settings.alarm, machine)  # score above which a window counts for an alarm
         self.grid = Grid(model.window, model.hop)
         self.last_score: float | None = None
         self.scored = self.unfit = self.raised = 0  # windows; and how often the level left normal

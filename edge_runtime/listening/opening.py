@@ -1,6 +1,5 @@
 """From a site to a running service: bundles opened, machines checked against them, microphones, outputs and journal."""
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.capture import Source
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import ConfigError
-from edge_runtime.journal.rows import Moment
 from edge_runtime.listening import events
 from edge_runtime.listening.annunciator import Annunciator
 from edge_runtime.listening.monitor import Monitor
@@ -25,7 +23,7 @@ from edge_runtime.listening.panel import Panel
 from edge_runtime.listening.post import Group, Post
 from edge_runtime.machine_file import load_machine
 from edge_runtime.outputs import Output
-from edge_runtime.recorder import Recorder
+from edge_runtime.saving import Saver
 from edge_runtime.scoring import Machine
 from edge_runtime.site_file import MachineSettings, Site, SiteOfFile, naming
 
@@ -150,7 +148,7 @@ def posts(
     sources: Mapping[str, Source],
     networks: Networks,
     panel: Panel,
-    recorder: Recorder | None = None,
+    saver: Saver | None = None,
 ) -> list[Post]:
     """A post for each microphone by name; machines of one bundle on it in one batch."""
     made = []
@@ -161,7 +159,7 @@ def posts(
         for folder in dict.fromkeys(one.bundle.folder for one in here):
             machines = [one for one in here if one.bundle.folder == folder]
             groups.append(_group(machines, columns, networks, panel))
-        made.append(Post(name, source, groups, recorder))
+        made.append(Post(name, source, groups, saver))
     return made
 
 
@@ -205,23 +203,6 @@ class Notes:
         least_s = (model.window + model.hop) / model.sample_rate + STARTS_S
         if watchdog_s is not None and watchdog_s < least_s:
             self.add("watchdog", f"WatchdogSec={watchdog_s:g} is short: the first window takes up to {least_s:.0f} s")
-
-
-def panel(site: Site, notes: Notes, stack: contextlib.ExitStack) -> Panel:
-    """The alarms of the site, as its journal remembers them where it has one."""
-    journal = None
-    if site.state is not None:
-        from edge_runtime.journal import Journal
-
-        journal = Journal(site.state, lambda words: notes.add("journal", words))
-        stack.callback(journal.close)
-        for kept in journal.states():
-            if kept.state != "normal":
-                state = f"{kept.kind.replace('_', ' ')}: {kept.state.replace('_', ' ')} since before this start"
-                gone = "" if kept.machine in site.machines else ", and the site has no such machine any more"
-                notes.add(kept.machine, f"{state}{gone}")
-    moment = Moment(time.monotonic(), time.time())
-    return Panel({name: machine.alarm for name, machine in site.machines.items()}, journal, moment)
 
 
 def annunciator(site: Site) -> Annunciator:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, get_args
 
 from edge_runtime.alarm import Alarm, AlarmSettings, Change, Kind, Level, Status
-from edge_runtime.journal import Heard, Moment, Request
+from edge_runtime.alarm.words import Kept
+from edge_runtime.journal import Moment, Request
 
 if TYPE_CHECKING:
     from edge_runtime.journal import Journal
@@ -20,7 +21,6 @@ class Panel:
     def __init__(self, machines: Mapping[str, AlarmSettings], journal: Journal | None, moment: Moment) -> None:
         self._journal = journal
         self._alarms = {(name, kind): Alarm(name, kind, one) for name, one in machines.items() for kind in KINDS}
-        self._heard: dict[str, tuple[bool, float | None]] = dict.fromkeys(machines, (False, None))
         for kept in journal.states() if journal else []:
             alarm = self._alarms.get((kept.machine, kept.kind))
             if alarm is not None:
@@ -35,9 +35,9 @@ class Panel:
         """Of one alarm; its level is what a `Condition` begins with after a restart."""
         return self._alarms[machine, kind].status
 
-    def heard(self, machine: str, listening: bool, score: float | None) -> None:
-        """Of the last window or its absence: for the sign of life, decides nothing."""
-        self._heard[machine] = listening, score
+    def kept(self, now_s: float) -> list[Kept]:
+        """Every alarm as it would be restored; of a shelf: what is left."""
+        return [alarm.kept(now_s) for alarm in self._alarms.values()]
 
     def raised(
         self,
@@ -55,7 +55,7 @@ class Panel:
         return change and self._written(alarm, change, moment, score, reason)
 
     def pass_time(self, moment: Moment) -> list[Change]:
-        """Shelves that are over, then what people have asked, then the sign of life. Each turn of the loop."""
+        """Shelves that are over, then what people have asked. Each turn of the loop."""
         told = [
             self._written(alarm, change, moment)
             for alarm in self._alarms.values()
@@ -66,8 +66,6 @@ class Panel:
         for request in self._journal.requests():
             if (change := self._serve(request, moment, self._journal)) is not None:
                 told.append(change)
-        if self._journal.due(moment.now_s):
-            self._journal.beat(moment, self._signs(), [alarm.kept(moment.now_s) for alarm in self._alarms.values()])
         return told
 
     def _serve(self, request: Request, moment: Moment, journal: Journal) -> Change | None:
@@ -90,10 +88,6 @@ class Panel:
         if self._journal is not None:
             self._journal.record(alarm.kept(moment.now_s), change, moment, score, reason)
         return change
-
-    def _signs(self) -> list[Heard]:
-        told = [(self.status(machine), *heard) for machine, heard in self._heard.items()]
-        return [Heard(one.machine, one.state, one.level, listening, score) for one, listening, score in told]
 
 
 def in_words(change: Change) -> str:

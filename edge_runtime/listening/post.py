@@ -11,7 +11,7 @@ from edge_runtime.capture import Block, Source
 from edge_runtime.detector import Detector, Window
 from edge_runtime.features import Floats
 from edge_runtime.listening.monitor import Monitor
-from edge_runtime.recorder import Recorder
+from edge_runtime.saving import Saver
 
 
 class Group(NamedTuple):
@@ -55,8 +55,8 @@ Found = Judged | Missing | Gap | Began
 class Post:
     """Feed it the blocks of its source."""
 
-    def __init__(self, name: str, source: Source, groups: Sequence[Group], recorder: Recorder | None = None) -> None:
-        """`name`: of the microphone; `recorder`: keeps the sound of the first ear of the first group."""
+    def __init__(self, name: str, source: Source, groups: Sequence[Group], saver: Saver | None = None) -> None:
+        """`name`: of the microphone; `saver`: keeps the sound of the first ear of the first group."""
         self.name, self.source, self.groups = name, source, groups
         self.sample_rate = groups[0].detector.model.sample_rate  # Hz
         self.at = 0  # the next sample
@@ -64,7 +64,7 @@ class Post:
         self._begins = [0] * len(groups)  # sample at which each group's recording began
         self._recording = source.name
         self._gap: int | None = None  # sample at which the sound ended, until it begins again
-        self._recorder, self._recorded_from = recorder, 0
+        self._saver, self._recorded_from = saver, 0
 
     @property
     def monitors(self) -> list[Monitor]:
@@ -99,8 +99,8 @@ class Post:
         """No more sound comes: what is due and was not given is lost."""
         for monitor in self.monitors:
             monitor.lost(self.at)
-        if self._recorder is not None:
-            self._recorder.close()
+        if self._saver is not None:
+            self._saver.close()
         if self._gap is not None:
             yield Gap(self._gap, self.at - self._gap)
 
@@ -121,12 +121,12 @@ class Post:
             skip = group.monitors[0].grid.ahead(self.at)
             group.detector.reset(skip)
             self._begins[number] = self.at + skip
-        if self._recorder is not None:
-            self._recorder.begin()
+        if self._saver is not None:
+            self._saver.begin()
             self._recorded_from = self._begins[0]
 
     def _record(self, samples: Floats) -> None:
         """Only what windows are made of, so that the files give the same scores."""
-        if self._recorder is not None:
+        if self._saver is not None:
             skip = max(0, self._recorded_from - self.at)
-            self._recorder.write(samples[skip:, self.groups[0].detector.ears[0].channel])
+            self._saver.write(samples[skip:, self.groups[0].detector.ears[0].channel])

@@ -4,11 +4,14 @@ One thread. It waits for sound for at most `POLL_S`, so that time, people and a 
 engines and microphones have threads and processes of their own.
 """
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,6 +32,9 @@ from edge_runtime.listening.post import Began, Gap, Judged, Post
 from edge_runtime.outputs import Told
 from edge_runtime.stages import UNMEASURED, Stages
 
+if TYPE_CHECKING:
+    from edge_runtime.listening.signs import Signs
+
 POLL_S = 0.05  # the longest wait for sound
 CLOSE_S = 1.0  # that all outputs together may take to end
 JUMPED_S = 60.0  # for so long the times after a jump say so
@@ -48,14 +54,19 @@ class Service:
         notices: Sequence[Notices] = (),
         notify: Notify | None = None,
         stages: Stages = UNMEASURED,
+        signs: Signs | None = None,
     ) -> None:
-        """`backends`: who computes now, and why, since last asked; `notices`: (about what, words) since last asked."""
-        self._posts, self._tell, self._panel, self._stages = posts, tell, panel, stages
+        """`backends`: who computes now, and why, since last asked; `notices`: (about what, words) since last asked.
+
+        `signs`: what others see of the listening; it is told of everything.
+        """
+        self._posts, self._told, self._panel, self._stages, self._signs = posts, tell, panel, stages, signs
         self._backends, self._notices = backends, notices
         self._notify, self._annunciator = notify or Notify(), annunciator or Annunciator()
         self._clock = WallClock()
         self._jumped_s: float | None = None  # when the wall clock was last seen to be set
         self._judged = False  # whether a window was scored, judged unfit or counted as lost in this turn
+        self._took_s = 0.0  # monotonic seconds at which the block at hand was taken
 
     def listen(self, stop: threading.Event, seconds: float | None = None) -> None:
         """Until the sound ends, `stop` is set, or `seconds` of sound were heard; "end" is always told."""
@@ -88,6 +99,7 @@ class Service:
 
     def take(self, post: Post, block: Block) -> None:
         """The next block of a post."""
+        self._took_s = time.monotonic()
         for found in post.take(block):
             if isinstance(found, Judged):
                 self._window(post, found)
@@ -104,23 +116,29 @@ class Service:
             findings = list(monitor.hear(window, judged.begin))
         self._judged = True
         start_s, end_s = [(judged.begin + sample) / post.sample_rate for sample in (window.start, window.end)]
-        found, time_now = window.quality, self._moment(end_s).time
+        found, moment = window.quality, self._moment(end_s)
         self._tell_backends(end_s)
-        self._tell(
-            events.Window(
-                start_s,
-                end_s,
-                window.score,
-                window.decision,
-                monitor.level if monitor.listening else "not_listening",
-                found.level_dbfs,
-                found.clipped,
-                found.faults,
-                monitor.name,
-                time_now,
-            )
+        told = events.Window(
+            start_s,
+            end_s,
+            window.score,
+            window.decision,
+            monitor.level if monitor.listening else "not_listening",
+            found.level_dbfs,
+            found.clipped,
+            found.faults,
+            monitor.name,
+            moment.time,
         )
+        self._tell(told)
         self._findings(end_s, findings)
+        if self._signs is not None:
+            self._signs.window(told, moment.utc_s, time.monotonic() - self._took_s)
+
+    def _tell(self, event: events.Event) -> None:
+        self._told(event)
+        if self._signs is not None:
+            self._signs.tell(event, events.utc_now())
 
     def _findings(self, at_s: float, findings: Iterable[Finding]) -> None:
         for found in findings:
@@ -139,8 +157,6 @@ class Service:
     def _attend(self) -> None:
         """To people, outputs and the watchdog."""
         now_s = self._posts[0].now_s
-        for monitor in self.monitors:
-            self._panel.heard(monitor.name, monitor.listening and monitor.scored > 0, monitor.last_score)
         moment = self._moment(now_s)
         for change in self._panel.pass_time(moment):
             self._changed(change, moment)
@@ -151,6 +167,8 @@ class Service:
         for output, words in self._annunciator.failures():
             self._tell(events.Notice(now_s, f"output {output}", words))
         self._annunciator.feed(self._known())
+        if self._signs is not None:
+            self._signs.show(self._posts, self._panel, moment)
         if self._judged:
             self._notify.watchdog()
             self._notify.status(self._status())
@@ -202,6 +220,8 @@ class Service:
         """Everything is closed, whatever fails on the way."""
         self._notify.stopping()
         with contextlib.ExitStack() as stack:
+            if self._signs is not None:
+                stack.callback(self._signs.close, self._posts, self._panel, self._moment(self._posts[0].now_s))
             stack.callback(self._annunciator.close, CLOSE_S)
             for post in self._posts:
                 stack.callback(self._tell_end, post, error)

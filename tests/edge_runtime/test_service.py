@@ -17,7 +17,7 @@ from edge_runtime.capture import Change
 from edge_runtime.errors import DeviceError
 from edge_runtime.listening import events
 from edge_runtime.listening.annunciator import Annunciator
-from edge_runtime.recorder import Recorder
+from edge_runtime.saving import Saver
 from tests.conftest import SHORT, hum
 from tests.edge_runtime.conftest import FAULT
 from tests.edge_runtime.posts import Scripted, block, listen, of, post, service
@@ -35,9 +35,9 @@ def places(told):
 
 
 def test_sound_after_a_gap_begins_on_the_grid_and_the_windows_between_are_lost(bundle, tmp_path):
-    sound, recorder = hum(3, seed=5), Recorder(tmp_path / "saved", RATE)
+    sound, saver = hum(3, seed=5), Saver(tmp_path / "saved", RATE)
     told = listen(
-        post(bundle, Scripted(block(sound[:24_000], new="mic"), block(sound[24_000:], 800)), recorder=recorder)
+        post(bundle, Scripted(block(sound[:24_000], new="mic"), block(sound[24_000:], 800)), saver=saver)
     )
     assert places(told) == [(0.0, 1.024), (0.256, 1.28), (1.792, 2.816)]
     assert of(told, events.Lost) == [events.Lost(1.5, 800, "left")]
@@ -198,7 +198,7 @@ def test_only_so_many_seconds_are_heard(bundle):
 def test_a_full_disk_is_reported_once_and_listening_goes_on(bundle, tmp_path, capsys):
     (tmp_path / "file").touch()
     blocks = [block(hum(2), new="a"), block(hum(2), new="b")]
-    told = listen(post(bundle, Scripted(*blocks), recorder=Recorder(tmp_path / "file" / "folder", RATE)))
+    told = listen(post(bundle, Scripted(*blocks), saver=Saver(tmp_path / "file" / "folder", RATE)))
     assert told[-1].windows == 8
     assert capsys.readouterr().err.count("sound cannot be saved") == 1
     log = events.Log(Path("/dev/full").open("w"))  # noqa: SIM115 - the log closes it

@@ -14,7 +14,7 @@ from edge_runtime.features import Floats
 from edge_runtime.wav import WavWriter
 
 
-class Recorder:
+class Saver:
     """FOLDER/000001.wav and on: one file for each unbroken recording, sample by sample what the detector was fed.
 
     Scoring these files gives the scores of the run exactly. A full disk ends the saving, not the listening.

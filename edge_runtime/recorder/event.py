@@ -1,0 +1,155 @@
+"""An event on disk: one folder that says what was heard around an alarm, and what people made of it.
+
+STATE/events/20261121T190256Z-fan/
+    sound.flac          16 kHz, 16 bits, one channel; not with `privacy: features-only`
+    normal.flac         the nearest normal sound that was heard here, to compare by ear; where there is one
+    features.npz        mel [frames, n_mels] and normal [n_mels], the nearest normal spectrum, dB
+    spectrogram.png     deviation.png
+    windows.json        every window of it
+    event.json          the manifest, written last: a folder without one is no event
+    label.json          what people said it was, and whether it stays
+"""
+
+import datetime
+import re
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+import msgspec
+
+from edge_runtime.alarm.words import Kind, Level
+from edge_runtime.errors import DataError
+from edge_runtime.reason import Reason
+
+FORMAT = 1
+EVENTS = "events"  # folder of the state folder
+MANIFEST, LABEL, WINDOWS, FEATURES = "event.json", "label.json", "windows.json", "features.npz"
+SOUND, NORMAL = "sound.flac", "normal.flac"
+SPECTROGRAM, DEVIATION = "spectrogram.png", "deviation.png"
+ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-\w[\w.-]*")
+
+T = TypeVar("T")
+What = Literal["fault", "normal", "disturbance", "microphone", "unclear"]
+WHATS: tuple[What, ...] = get_args(What)
+MEANINGS: dict[What, str] = {
+    "fault": "the machine: a fault, or the beginning of one",
+    "normal": "the machine as it should be: a false alarm",
+    "disturbance": "something else nearby: voices, a truck, work on the machine",
+    "microphone": "the microphone or its wiring",
+    "unclear": "nobody can say",
+}
+
+
+class EventWindow(msgspec.Struct, frozen=True):
+    """One window of an event."""
+
+    start_s: float  # of the event's sound; below 0 where it began before it
+    end_s: float
+    score: float | None
+    decision: bool | None
+    level_dbfs: float | None
+    faults: list[str]
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest of an event."""
+
+    format: int
+    id: str  # name of the folder
+    site: str
+    machine: str
+    kind: Kind
+    level: Level  # the highest it came to
+    state: Literal["open", "whole", "cut"]  # open: it goes on; cut: the listening ended in the middle of it
+    time: str  # UTC of the raise, ISO 8601
+    clock: str  # what was wrong with the wall clock then, or ""
+    seconds: float  # of sound
+    since_s: float  # in the event's sound: the end of the first window that led to the alarm
+    alarm_s: float  # in the event's sound: the raise
+    returned_s: float | None  # the return to normal; None: it is not in the sound
+    score: float | None  # the highest
+    threshold: float
+    reason: Reason
+    bundle: str
+    model_hash: str
+    sample_rate: int  # Hz
+    privacy: Literal["sound", "features-only"]
+    normal_db: float | None = None  # mean distance over bands of normal.flac from the window that alarmed, dB
+
+
+class Label(msgspec.Struct, frozen=True):
+    """What a person said that an event was."""
+
+    what: What
+    who: str
+    time: str  # UTC, ISO 8601
+    why: str = ""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """All that people said of an event, the newest last."""
+
+    labels: list[Label] = []
+    marked: bool = False  # it stays, whatever the budget and its age
+    marked_by: str = ""
+
+
+def read(folder: Path) -> Event:
+    """The manifest of an event folder."""
+    return _decoded(folder / MANIFEST, Event)
+
+
+def windows(folder: Path) -> list[EventWindow]:
+    """Of an event, in order."""
+    return _decoded(folder / WINDOWS, list[EventWindow])
+
+
+def said(folder: Path) -> Said:
+    """What people said of an event; nothing yet of most."""
+    return _decoded(folder / LABEL, Said) if (folder / LABEL).exists() else Said()
+
+
+def label(folder: Path, what: str, who: str, why: str = "") -> Said:
+    """Say what an event was; what was said before stays in the list."""
+    if what not in WHATS:
+        raise DataError(f"{what}: no such label; give one of {', '.join(WHATS)}")
+    before = said(folder)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return _say(folder, msgspec.structs.replace(before, labels=[*before.labels, Label(what, who, now, why)]))
+
+
+def mark(folder: Path, marked: bool, who: str) -> Said:
+    """Keep an event for good, or no more."""
+    return _say(folder, msgspec.structs.replace(said(folder), marked=marked, marked_by=who if marked else ""))
+
+
+def folders(state: Path) -> list[Path]:
+    """Every event folder that is whole, oldest first; what is half-written has no manifest, or another name."""
+    found = (path for path in (state / EVENTS).glob("*") if ID.fullmatch(path.name))
+    return sorted(path for path in found if (path / MANIFEST).is_file())
+
+
+def folder_of(state: Path, event: str) -> Path:
+    """The folder of an event by its name; nothing outside the state folder can be named."""
+    folder = state / EVENTS / event
+    if not ID.fullmatch(event) or not (folder / MANIFEST).is_file():
+        raise DataError(f"{event[:80]}: no such event; see: python -m edge_runtime events list")
+    return folder
+
+
+def _say(folder: Path, now: Said) -> Said:
+    """Two people at once: the later write counts, and neither is half there."""
+    read(folder)
+    partial = folder / f"{LABEL}.partial"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(now)))
+    partial.replace(folder / LABEL)
+    return now
+
+
+def _decoded(file: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}; it is no event, or was removed meanwhile") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{file}: {error}; not a file of an event of format {FORMAT}") from None
