@@ -12,6 +12,7 @@
     python -m edge_runtime run SITE.yaml                       listen to every machine of a site
     python -m edge_runtime validate SITE.yaml                  is the file as it should be? --schema: its JSON Schema
 
+    python -m edge_runtime status SITE_OR_FOLDER               how everything is; exit code 1 where not all is well
     python -m edge_runtime alarms SITE_OR_FOLDER               the alarms, who listens; --history N
     python -m edge_runtime ack SITE_OR_FOLDER MACHINE          also reset, silence, shelve, unshelve,
                                                                out-of-service, in-service
@@ -32,7 +33,7 @@ from edge_runtime import BACKENDS
 from edge_runtime.cli import parser, run_command
 
 HOME = dict.fromkeys(("devices", "record", "score"), "commands.clips")  # command -> module; the rest: commands.alarms
-HOME |= {"run": "commands.run", "validate": "commands.validate", "doctor": "doctor"}
+HOME |= {"run": "commands.run", "validate": "commands.validate", "doctor": "doctor", "status": "commands.status"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from edge_runtime import doctor
-    from edge_runtime.commands import alarms
+    from edge_runtime.commands import alarms, status
 
     whole = parser(__doc__, "python -m edge_runtime")
     names = whole.add_subparsers(dest="name", required=True, metavar="COMMAND")
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(names.add_parser("run", help="listen to a machine, or to a site", allow_abbrev=False))
     _validate_options(names.add_parser("validate", help="check a site file", allow_abbrev=False))
     doctor.options(names.add_parser("doctor", help="is this device fit to listen?", allow_abbrev=False))
+    status.add_options(names)
     alarms.add_options(names)
     return whole
 

@@ -5,23 +5,21 @@ user's mistake.
 """
 
 import argparse
-import getpass
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from edge_runtime.alarm.words import Action, Kept, Kind
 from edge_runtime.cli import say
+from edge_runtime.commands import place
 from edge_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from edge_runtime.journal import Entry, Sign, Visitor
 
 WAIT_S = 3.0  # seconds that the process that listens has to answer
-LONGEST = 500  # characters of a name or a reason
 ACTIONS: dict[str, Action] = {
     "ack": "acknowledge",
     "reset": "reset",
@@ -53,12 +51,12 @@ class Shown(msgspec.Struct, frozen=True):
 def add_options(names: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register every command of this module."""
     command = names.add_parser("alarms", help="the alarms and who listens", allow_abbrev=False)
-    _place(command)
+    place.add_option(command)
     command.add_argument("--json", action="store_true", help="one JSON object")
     command.add_argument("--history", type=int, default=0, metavar="N", help="the last N changes, too")
     for name, words in HELP.items():
         command = names.add_parser(name, help=words, allow_abbrev=False)
-        _place(command)
+        place.add_option(command)
         command.add_argument("machine", metavar="MACHINE")
         command.add_argument("--kind", choices=get_args(Kind), default="anomaly", help="which alarm (anomaly)")
         command.add_argument("--by", metavar="NAME", help="who does it (the login name)")
@@ -69,17 +67,17 @@ def add_options(names: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def act(options: argparse.Namespace) -> int:
     """Ask the process that listens, and say what it made of it."""
-    from edge_runtime.journal import Request
+    from edge_runtime.journal import Request, Visitor
 
     request = Request(
         ACTIONS[options.name],
-        _words("MACHINE", options.machine),
+        place.one_line("MACHINE", options.machine),
         options.kind,
-        _words("--by", _login() if options.by is None else options.by),
-        _words("--why", options.why),
+        place.one_line("--by", place.login() if options.by is None else options.by),
+        place.one_line("--why", options.why),
         options.minutes * 60.0 if options.name == "shelve" else None,
     )
-    visitor = _visitor(options.place)
+    visitor = Visitor(place.state_folder(options.place))
     if visitor.listener() is None:
         say(f"nobody listens for {options.place}: nothing is done; start the listener and try again")
         return 1
@@ -96,7 +94,9 @@ def alarms(options: argparse.Namespace) -> int:
     """What is wrong, who listens, and on request what has happened."""
     if options.history < 0:
         raise ConfigError(f"--history {options.history}: wanted a number of changes, 0 or more")
-    visitor = _visitor(options.place)
+    from edge_runtime.journal import Visitor
+
+    visitor = Visitor(place.state_folder(options.place))
     shown = _shown(visitor, options.history)
     if options.json:
         print(msgspec.json.encode(shown).decode())
@@ -120,7 +120,7 @@ def _lines(shown: Shown) -> list[str]:
     for kept in shown.alarms:
         one = heard.get(kept.machine)
         deaf = kept.kind == "anomaly" and sign.listener is not None and one is not None and not one.listening
-        lines.append("  ".join([f"{kept.machine:20}", f"{kept.kind:14}", _state(kept), *["not listening"] * deaf]))
+        lines.append("  ".join([f"{kept.machine:20}", f"{kept.kind:14}", in_words(kept), *["not listening"] * deaf]))
     for entry in shown.history:
         moves = " -> ".join(dict.fromkeys([entry.before, entry.state])).replace("_", " ")
         clock = f" ({entry.clock})" if entry.clock else ""
@@ -140,7 +140,8 @@ def who_listens(sign: "Sign") -> str:
     return f"process {sign.listener} listens ({last})"
 
 
-def _state(kept: Kept) -> str:
+def in_words(kept: Kept) -> str:
+    """Where an alarm is, for people."""
     words = [kept.state.replace("_", " ")]
     if kept.level != "normal":
         words.append(kept.level)
@@ -149,40 +150,6 @@ def _state(kept: Kept) -> str:
     if kept.shelf_left_s is not None:
         words.append(f"for {kept.shelf_left_s / 60:.0f} more minutes")
     return ", ".join(words)
-
-
-def _place(command: argparse.ArgumentParser) -> None:
-    command.add_argument("place", metavar="SITE_OR_FOLDER", help="the site file, or the folder of its state")
-
-
-def _visitor(place: str) -> "Visitor":
-    from edge_runtime.journal import Visitor
-
-    folder = Path(place)
-    if folder.is_dir():
-        return Visitor(folder)
-    if not folder.exists():
-        raise ConfigError(f"{place}: no such file or folder; give the site file or the folder of its state")
-    from edge_runtime.site_file import load_site
-
-    state = load_site(folder).state
-    if state is None:
-        raise ConfigError(f"{place}: it gives no `state:` folder, so that nobody outside can see or change an alarm")
-    return Visitor(state)
-
-
-def _words(name: str, text: str) -> str:
-    """What is written into the journal is one printable line."""
-    if len(text) > LONGEST or any(not letter.isprintable() for letter in text):
-        raise ConfigError(f"{name} {text[:40]!r}: wanted one line of at most {LONGEST} printable characters")
-    return text
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        raise ConfigError("no login name here; say who you are with --by NAME") from None
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"alarms": alarms, **dict.fromkeys(ACTIONS, act)}

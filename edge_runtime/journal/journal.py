@@ -133,7 +133,8 @@ class Journal:
         newest = "(SELECT max(number) FROM notices)"
         self._later.append((f"DELETE FROM notices WHERE number <= {newest} - {NOTICES}", ()))
         self._flush(kept)
-        if not beat.clock and beat.monotonic_s >= self._thin_s + THIN_S:  # by a clock that is not set nothing is old
+        by_clock = not beat.clock  # by one that is not set nothing is old
+        if by_clock and self._db is not None and beat.monotonic_s >= self._thin_s + THIN_S:
             self._thin_s = beat.monotonic_s
             with self._trying(), self._transaction(safe=False) as db:
                 spells.thin(db, utc_s)

@@ -87,6 +87,12 @@ class Visitor:
         """The last event folders, oldest first."""
         return [Recorded(*row) for row in self._last(Recorded, "events", "time", count, machine)]
 
+    def event_count(self) -> int:
+        """How many event folders there are."""
+        with self._readable():
+            count: int = self._db.execute("SELECT count(*) FROM events").fetchone()[0]
+            return count
+
     def _last(
         self, kind: type[msgspec.Struct], table: str, order: str, count: int, machine: str | None = None
     ) -> list[tuple[Any, ...]]:

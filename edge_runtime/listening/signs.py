@@ -48,7 +48,7 @@ class Signs:
             self._valid_s[window.machine] = utc_s
         found = window.score, window.decision, window.level_dbfs, window.faults
         self._journal.spells(list(self._spells.add(window.machine, utc_s, *found)))
-        self._counts[bisect.bisect_left(BOUNDS_S, took_s)] += 1
+        self._counts[class_of(took_s)] += 1
         self._sum_s += took_s
 
     def tell(self, event: events.Event, time: str) -> None:
@@ -126,6 +126,11 @@ class Signs:
         listening, reason = self._microphones.get(post.name, (post.at > post.lost, ""))
         lost_s = post.lost / post.sample_rate
         return Microphone(post.name, post.source.name, listening, reason, lost_s, post.source.drift_ppm)
+
+
+def class_of(took_s: float) -> int:
+    """The place of a latency among the counts."""
+    return bisect.bisect_left(BOUNDS_S, took_s)
 
 
 def _monitors(posts: Sequence[Post]) -> Iterator[Monitor]:

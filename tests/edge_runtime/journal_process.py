@@ -7,6 +7,7 @@ limit   the same with a limit to the size of a file
 locked  the folder becomes read-only before it is opened
 """
 
+import os
 import resource
 import select
 import subprocess
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from edge_runtime.alarm import AlarmSettings
 from edge_runtime.cli import run_command
-from edge_runtime.journal import Journal, Moment, Visitor
+from edge_runtime.journal import Beat, Heard, Journal, Moment, Visitor
 from edge_runtime.listening.panel import Panel, in_words
 
 MACHINES = {"fan": AlarmSettings(latching=True), "pump": AlarmSettings()}
@@ -40,9 +41,8 @@ def told(*words):
 
 def serve(folder):
     journal, panel = opened(folder)
-    for machine in MACHINES:
-        panel.heard(machine, machine == "fan", 1.25)
-    panel.pass_time(now())
+    signs = [Heard(machine, "normal", "normal", machine == "fan", 1.25) for machine in MACHINES]
+    _beat(journal, panel, signs)
     told("ready")
     while True:
         if select.select([sys.stdin], [], [], 0.02)[0]:
@@ -54,6 +54,11 @@ def serve(folder):
             told(*words)
         for change in panel.pass_time(now()):
             told(in_words(change))
+
+
+def _beat(journal, panel, machines):
+    at = now()
+    journal.beat(Beat(os.getpid(), at.time, at.now_s, machines), panel.kept(at.now_s), at.utc_s)
 
 
 def write(folder):
@@ -93,6 +98,7 @@ def _outage(journal, panel, end):
         panel.raised("fan", "anomaly", level, now())
         panel.raised("pump", "not_listening", level, now())
         panel.pass_time(now())
+        _beat(journal, panel, [])
     told("listening goes on")
     end()
     panel.raised("pump", "anomaly", "warning", now())
@@ -105,7 +111,7 @@ def locked(folder):
     journal, panel = opened(folder)
     told(panel.status("fan").state)
     panel.raised("pump", "anomaly", "alarm", now())
-    panel.pass_time(now())
+    _beat(journal, panel, [])
     told(panel.status("pump").state)
     journal.close()
     told(Visitor(folder).states()[0].state)

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 from edge_runtime.alarm import Change, Kept
-from edge_runtime.journal import Moment
+from edge_runtime.journal import Beat, Heard, Moment
 
 PROCESS = str(Path(__file__).with_name("journal_process.py"))
 AT = Moment(100.0, 1.8e9, 12.5, "unset")
 RAISED = Change("fan", "anomaly", "normal", "unacknowledged", "alarm", "raise", "auscult", "")
 SEEN = Change("fan", "anomaly", "unacknowledged", "acknowledged", "alarm", "acknowledge", "ann", "on my way")
+BEAT = Beat(1234, AT.time, AT.now_s, [Heard("fan", "normal", "normal", True, 3.5)])
 LOUD = Kept("fan", "anomaly", "unacknowledged", "alarm")
 
 

@@ -47,13 +47,13 @@ def block(sound, lost=0, new=None):
     return Block(sound if sound.ndim == 2 else sound[:, np.newaxis], lost=lost, new=new)
 
 
-def post(bundle, source, alarm=None, names=("fan_section_00",), backend=None, recorder=None):
+def post(bundle, source, alarm=None, names=("fan_section_00",), backend=None, saver=None):
     """The machines of a bundle, heard on channels 0, 1, ... of a source."""
     machines = [bundle.machine(name) for name in names]
     ears = [Ear(machine, channel) for channel, machine in enumerate(machines)]
     backend = backend or open_backend(bundle.network, bundle.model)
     monitors = [Monitor(machine, alarm or AlarmSettings(), bundle.model) for machine in machines]
-    return Post("left", source, [Group(Detector(bundle.model, backend, ears), monitors)], recorder)
+    return Post("left", source, [Group(Detector(bundle.model, backend, ears), monitors)], saver)
 
 
 def listen(*posts, seconds=None):

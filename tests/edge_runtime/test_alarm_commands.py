@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.journal import Journal, Moment, Visitor
+from edge_runtime.journal import Journal, Visitor
 from tests.conftest import ROOT
+from tests.edge_runtime.journals import AT, BEAT
 
 PROCESS = str(Path(__file__).with_name("journal_process.py"))
 
@@ -66,7 +67,7 @@ def test_an_alarm_is_acknowledged_reset_and_both_are_in_the_history(listener, tm
     assert act("reset", tmp_path, "fan") == (0, "fan, anomaly: latched acknowledged -> normal", "")
     code, out, _ = typed("alarms", tmp_path, "--json", "--history", "9")
     told = json.loads(out)
-    assert code == 0 and told["listener"] == listener.process.pid and told["quiet_s"] < 20
+    assert code == 0 and told["sign"]["listener"] == listener.process.pid and told["sign"]["quiet_s"] < 20
     assert [(one["cause"], one["who"], one["why"]) for one in told["history"]] == [
         ("raise", "auscult", ""),
         ("acknowledge", "ann", "on my way"),
@@ -128,7 +129,7 @@ def test_when_nobody_listens_it_says_so_and_leaves_nothing_behind(listener, tmp_
 
 def test_a_listener_that_hangs_is_waited_for_three_seconds_and_the_request_taken_back(tmp_path):
     journal = Journal(tmp_path)  # holds the folder, and answers nothing
-    journal.beat(Moment(0.0, 0.0), [], [])
+    journal.beat(BEAT, [], AT.utc_s)
     began = time.monotonic()
     code, _, error = act("ack", tmp_path, "fan")
     assert code == 1 and "did not answer: nothing is done" in error and 3.0 < time.monotonic() - began < 10.0
@@ -171,7 +172,7 @@ def test_a_site_file_stands_for_the_folder_of_its_state(tmp_path, type_in, monke
     (tmp_path / "site.yaml").write_text("name: pump house\n")
     Journal(tmp_path / "state").close()
     code, told, _ = type_in("alarms", tmp_path / "site.yaml", "--json")
-    assert code == 1 and told[0]["listener"] is None and told[0]["alarms"] == []
+    assert code == 1 and told[0]["sign"]["listener"] is None and told[0]["alarms"] == []
 
 
 def test_who_asks_for_alarms_needs_no_numpy():

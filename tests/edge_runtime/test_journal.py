@@ -10,9 +10,9 @@ import pytest
 
 from edge_runtime.alarm import AlarmSettings, Kept
 from edge_runtime.errors import ConfigError
-from edge_runtime.journal import Heard, Journal, Moment, Request, Visitor, journal
+from edge_runtime.journal import Journal, Request, Visitor, journal
 from edge_runtime.listening.panel import Panel
-from tests.edge_runtime.journals import AT, LOUD, RAISED, SEEN, ask, start
+from tests.edge_runtime.journals import AT, BEAT, LOUD, RAISED, SEEN, ask, start
 
 
 def test_states_and_history_are_there_after_a_restart(open_journal, tmp_path, said):
@@ -133,19 +133,16 @@ def timed(work):
 # The sign of life and the panel
 
 
-def test_a_sign_of_life_is_due_every_ten_seconds_and_keeps_what_is_left_of_a_shelf(open_journal, tmp_path):
+def test_a_sign_of_life_keeps_what_is_left_of_a_shelf(open_journal, tmp_path):
     opened = open_journal(tmp_path)
     panel = Panel({"fan": AlarmSettings()}, opened, AT)
-    panel.pass_time(AT)
-    panel.heard("fan", True, 3.5)
     panel.raised("fan", "anomaly", "alarm", AT)
-    visitor = Visitor(tmp_path)
-    assert visitor.beat().machines == [Heard("fan", "normal", "normal", False, None)]  # of the first moment
-    panel.pass_time(Moment(109.9, 1.8e9))
-    assert not visitor.beat().machines[0].listening
     panel._alarms["fan", "anomaly"].apply("shelve", "ann", "", 110.0, 1.8e9, 60.0)
-    panel.pass_time(Moment(120.0, 1.8e9))
-    assert visitor.beat().machines == [Heard("fan", "shelved", "alarm", True, 3.5)]
+    assert opened.due(0.0)
+    opened.beat(BEAT, panel.kept(120.0), AT.utc_s)
+    assert not opened.due(AT.now_s + 59.9) and opened.due(AT.now_s + 60.0)
+    visitor = Visitor(tmp_path)
+    assert visitor.beat() == BEAT
     assert {kept.kind: kept.shelf_left_s for kept in visitor.states()} == {"anomaly": 50.0, "not_listening": None}
 
 

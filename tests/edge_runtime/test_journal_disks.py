@@ -7,11 +7,12 @@ import sqlite3
 import subprocess
 import time
 
+import msgspec
 import pytest
 
 from edge_runtime.alarm import Kept
-from edge_runtime.journal import Visitor, journal, schema
-from tests.edge_runtime.journals import AT, LOUD, RAISED, SEEN, ask, start
+from edge_runtime.journal import Listened, Recorded, Visitor, journal, schema
+from tests.edge_runtime.journals import AT, BEAT, LOUD, RAISED, SEEN, ask, start
 
 # Files that are no journal
 
@@ -52,7 +53,7 @@ def test_a_file_that_breaks_while_it_is_used_is_set_aside_and_every_state_is_in_
 ):
     opened = open_journal(tmp_path)
     opened.record(LOUD, RAISED, AT)
-    opened.beat(AT, [], [LOUD, Kept("pump", "anomaly")])
+    opened.beat(BEAT, [LOUD, Kept("pump", "anomaly")], AT.utc_s)
     opened._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (tmp_path / "journal.db").stat().st_size
     with (tmp_path / "journal.db").open("r+b") as file:
@@ -92,13 +93,54 @@ def test_an_older_file_becomes_one_of_today(open_journal, tmp_path, monkeypatch)
     assert schema.version(second._db) == len(more)
 
 
+def test_a_file_of_version_1_keeps_its_alarms_their_history_and_what_people_asked(open_journal, tmp_path, said):
+    db = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    for statement in schema.MIGRATIONS[0].split(";\n"):
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 1")
+    db.execute("INSERT INTO alarms VALUES ('fan', 'anomaly', ?)", (msgspec.json.encode(LOUD).decode(),))
+    values = (AT.time, "", 1.0, *msgspec.structs.astuple(RAISED), 12.5, "a tone")
+    db.execute(f"INSERT INTO changes VALUES (1, {', '.join('?' * len(values))})", values)
+    db.execute("INSERT INTO beat VALUES (1, 7, '2026-01-01T00:00:00+00:00', 5.0, '[]')")
+    db.close()
+    ask(tmp_path)
+    opened = open_journal(tmp_path)
+    assert opened.states() == [LOUD] and said == []
+    visitor = Visitor(tmp_path)
+    assert [one.reason for one in visitor.history(9)] == ["a tone"]
+    assert visitor.beat() is None  # of a process that is gone
+    (answer,) = visitor._db.execute("SELECT answer FROM requests").fetchone()
+    assert answer == "nobody listened: nothing is done"
+
+
+def test_a_file_that_is_begun_anew_knows_what_is_listened_to_and_recorded(open_journal, tmp_path, said):
+    machine = Listened("fan", "fan.bundle", "left", "usb:1:2", 3.0, None, "1 %", 9.98, 0.992)
+    event = Recorded("20270115T080000Z-fan", "fan", "anomaly", "alarm", AT.time, "", 4.0, "a tone", 30.0, 100_000)
+    opened = open_journal(tmp_path)
+    opened.listened([machine], [event])
+    opened.beat(BEAT, [LOUD], AT.utc_s)
+    second = msgspec.structs.replace(event, id="20270115T090000Z-fan", time="2027-01-15T09:00:00+00:00")
+    opened.recorded(second)
+    opened.removed(event.id)
+    opened.noted(AT.time, "microphone left", "it is heard again")
+    opened.beat(BEAT, [LOUD], AT.utc_s)
+    visitor = Visitor(tmp_path)
+    assert visitor.events(9) == [second] and [one.words for one in visitor.notices(9)] == ["it is heard again"]
+    for file in tmp_path.glob("journal.db*"):
+        file.unlink()
+    opened.beat(BEAT, [LOUD], AT.utc_s)
+    visitor = Visitor(tmp_path)
+    assert (visitor.machines(), visitor.events(9), visitor.states()) == ([machine], [second], [LOUD])
+
+
 def test_a_migration_that_fails_changes_nothing(open_journal, tmp_path, monkeypatch, said):
     open_journal(tmp_path).close()
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, "CREATE TABLE scores (at_s REAL);\nnonsense;\n"])
-    monkeypatch.setattr(schema, "VERSION", 2)
+    before = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", before + 1)
     open_journal(tmp_path)
     db = sqlite3.connect(tmp_path / "journal.db")
-    assert schema.version(db) == 1 and "syntax error" in said[0]
+    assert schema.version(db) == before and "syntax error" in said[0]
     assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'scores'").fetchone() == (0,)
 
 
@@ -160,7 +202,7 @@ def test_a_folder_that_cannot_be_made_does_not_stop_the_listening(open_journal, 
     opened = open_journal(tmp_path / "file" / "state")
     opened.record(LOUD, RAISED, AT)
     assert opened.requests() == [] and opened.states() == [LOUD]
-    opened.beat(AT, [], [LOUD])
+    opened.beat(BEAT, [LOUD], AT.utc_s)
     assert len(said) == 1 and "cannot be written" in said[0]
 
 
@@ -172,7 +214,7 @@ def test_another_process_in_the_middle_of_a_transaction_holds_nothing_up(open_jo
     opened.record(LOUD, RAISED, AT)
     assert time.monotonic() - began < 2.0  # WAIT_S is 0.2
     other.execute("ROLLBACK")
-    opened.beat(AT, [], [LOUD])
+    opened.beat(BEAT, [LOUD], AT.utc_s)
     assert len(Visitor(tmp_path).history(9)) == 1
     assert ["database is locked" in line for line in said] == [True, False]
 
@@ -202,7 +244,7 @@ def test_a_folder_that_is_emptied_under_the_listener_is_filled_again_with_the_ne
         file.unlink()
     if replaced:
         of_something_else(tmp_path / "journal.db")
-    opened.beat(AT, [], [LOUD])
+    opened.beat(BEAT, [LOUD], AT.utc_s)
     visitor = Visitor(tmp_path)
     assert visitor.states() == [LOUD] and visitor.listener() == os.getpid()
     assert "somebody removed or replaced it" in said[0] and said[-1].endswith("the journal is written again")

@@ -36,9 +36,7 @@ def places(told):
 
 def test_sound_after_a_gap_begins_on_the_grid_and_the_windows_between_are_lost(bundle, tmp_path):
     sound, saver = hum(3, seed=5), Saver(tmp_path / "saved", RATE)
-    told = listen(
-        post(bundle, Scripted(block(sound[:24_000], new="mic"), block(sound[24_000:], 800)), saver=saver)
-    )
+    told = listen(post(bundle, Scripted(block(sound[:24_000], new="mic"), block(sound[24_000:], 800)), saver=saver))
     assert places(told) == [(0.0, 1.024), (0.256, 1.28), (1.792, 2.816)]
     assert of(told, events.Lost) == [events.Lost(1.5, 800, "left")]
     assert [event.at_s for event in of(told, events.Recording)] == [0.0, 1.55]

@@ -1,0 +1,108 @@
+"""What others see of the listening: nothing that was heard is missing from it, and nothing of it decides anything."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from edge_runtime.backends.standby import Change as BackendChange
+from edge_runtime.bundle import open_bundle
+from edge_runtime.capture import Change
+from edge_runtime.journal import Visitor
+from edge_runtime.journal.live import Live
+from edge_runtime.listening import signs
+from edge_runtime.listening.signs import Signs
+from tests.conftest import SHORT, hum
+from tests.edge_runtime.posts import Scripted, block, post, service
+
+HOP, RATE, NAME = 4096, 16_000, "fan_section_00"
+
+
+@pytest.fixture
+def bundle(packed):
+    return open_bundle(packed)
+
+
+@pytest.fixture
+def kept(open_journal, tmp_path):
+    """A journal, and the signs that go into it."""
+    journal, live = open_journal(tmp_path), Live(tmp_path)
+    yield journal, Signs(journal, live, "onnxruntime")
+    live.close()
+
+
+def listen(post, kept, **options):
+    told = []
+    service([post], told.append, signs=kept[1], **options).listen(threading.Event())
+    return told
+
+
+def test_every_window_that_was_due_is_in_the_scores(bundle, kept, tmp_path):
+    sound = np.concatenate([hum(2, seed=5), np.zeros(16_000, np.float32), hum(2, seed=6)])
+    blocks = [block(sound[:24_000], new="mic"), block(sound[24_000:], 30_000)]
+    told = listen(post(bundle, Scripted(*blocks)), kept)
+    spells = Visitor(tmp_path).scores(NAME, 0.0, 1e11)
+    end = told[-1]
+    assert end.unfit and end.lost
+    assert sum(one.scored for one in spells) == end.windows - end.unfit
+    assert sum(one.unfit for one in spells) == end.unfit and sum(one.lost for one in spells) == end.lost
+    assert end.windows + end.lost == (len(sound) + 30_000 - SHORT) // HOP + 1
+    scores = [score for one in spells for score in one.scores]
+    windows = [event.score for event in told if type(event).__name__ == "Window"]
+    assert [score is None for score in scores] == [score is None for score in windows]
+    known = [score for score in scores if score is not None]
+    assert known == pytest.approx([score for score in windows if score is not None], rel=1e-6)  # float32
+    faults = [word for event in told if type(event).__name__ == "Window" for word in event.faults]
+    assert faults and sum(sum(one.faults.values()) for one in spells) == len(faults)
+
+
+def test_the_last_sign_of_life_says_how_everything_was(bundle, kept, tmp_path):
+    source = Scripted(
+        block(hum(2), new="mic"), block(hum(2, pitch=70)), changes=[Change(True, "left: opened at 16000 Hz")]
+    )
+    listen(post(bundle, source), kept, backends=lambda: [BackendChange("tensorrt", "the engine is ready")])
+    beat = Visitor(tmp_path).beat()
+    (fan,), (left,) = beat.machines, beat.microphones
+    assert (beat.pid, beat.backend, beat.clock) == (os.getpid(), "tensorrt", "")
+    assert fan.machine == NAME and fan.listening and fan.score is not None and fan.scored == 12
+    assert fan.threshold == bundle.machine(NAME).threshold
+    assert (left.name, left.device, left.listening, left.reason) == (
+        "left",
+        "scripted",
+        True,
+        "left: opened at 16000 Hz",
+    )
+    assert sum(beat.latency.counts) == 12 and beat.latency.sum_s > 0.0
+    assert {one.about for one in Visitor(tmp_path).notices(99)} == {"microphone left", "network"}
+
+
+def test_how_it_is_right_now_is_in_memory_while_it_listens(bundle, kept, tmp_path):
+    seen = []
+
+    class Looking(Scripted):
+        def take(self):
+            seen.append(Visitor(tmp_path).sign())
+            yield from super().take()
+
+    listen(post(bundle, Looking(*[block(hum(2), new="mic" if not each else None) for each in range(3)])), kept)
+    assert all(one.listener == os.getpid() and one.fresh for one in seen[1:])
+    assert seen[0].beat is None and not seen[0].fresh  # before the first turn of the loop
+    assert seen[1].beat.machines[0].scored == 4 and seen[1].beat.recent[0].scored == 4
+    assert not (tmp_path / "live.json").is_symlink()  # nobody listens any more
+
+
+def test_a_listener_that_comes_back_begins_to_count_anew_and_forgets_no_score(bundle, open_journal, tmp_path):
+    for _ in range(2):
+        journal = open_journal(tmp_path)
+        listen(
+            post(bundle, Scripted(block(hum(2), new="mic"))), (journal, Signs(journal, Live(tmp_path), "onnxruntime"))
+        )
+        assert Visitor(tmp_path).beat().machines[0].scored == 4
+        journal.close()
+    assert sum(one.scored for one in Visitor(tmp_path).scores(NAME, 0.0, 1e11)) == 8
+
+
+def test_a_class_of_the_latency_holds_what_took_no_longer_than_its_bound():
+    for took_s, place in ((0.0005, 0), (0.001, 0), (0.0011, 1), (2.5, 10), (99.0, 11)):
+        assert signs.class_of(took_s) == place
