@@ -7,6 +7,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 MARK ?= not verify
+TESTS ?= tests
 DATA ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ demo: $(VENV)/installed
 
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not verify" -n auto --dist loadfile
+	$(BIN)/python -m pytest $(TESTS) -m "$(MARK)" -n auto --dist loadfile
 
 verify: $(VENV)/installed
 	$(BIN)/python -m pytest -m verify --timeout 3600
