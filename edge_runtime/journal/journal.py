@@ -128,6 +128,7 @@ class Journal:
         """A sign of life and every alarm as it is now (of a shelf: what is left); what waits is tried again."""
         self._beat_s = beat.monotonic_s
         self._follow()
+        self._forget_pages()
         self._known |= {(one.machine, one.kind): one for one in kept}
         self._later.append(("INSERT OR REPLACE INTO beat VALUES (1, ?)", (_json(beat),)))
         newest = "(SELECT max(number) FROM notices)"
@@ -170,6 +171,12 @@ class Journal:
                 return
         self._outage(FileNotFoundError("somebody removed or replaced it"))
         self._let_go()
+
+    def _forget_pages(self) -> None:
+        """What was read before is read anew: a file that has broken under us is noticed before others need it."""
+        if self._db is not None:
+            with self._trying():
+                self._db.execute("PRAGMA shrink_memory")
 
     def _flush(self, kept: Sequence[Kept]) -> None:
         """One transaction: the changes that wait, states, and what may come later. After an outage every state."""

@@ -48,8 +48,9 @@ def test_a_file_that_is_no_journal_is_set_aside_and_listening_goes_on(open_journ
     assert len(Visitor(tmp_path).history(9)) == 1 and (tmp_path / "journal.db.aside-1").exists()
 
 
+@pytest.mark.parametrize("spared", [0, 4096])  # with its header, or without
 def test_a_file_that_breaks_while_it_is_used_is_set_aside_and_every_state_is_in_the_new_one(
-    open_journal, tmp_path, said
+    open_journal, tmp_path, said, spared
 ):
     opened = open_journal(tmp_path)
     opened.record(LOUD, RAISED, AT)
@@ -57,11 +58,9 @@ def test_a_file_that_breaks_while_it_is_used_is_set_aside_and_every_state_is_in_
     opened._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (tmp_path / "journal.db").stat().st_size
     with (tmp_path / "journal.db").open("r+b") as file:
-        file.seek(4096)
-        file.write(os.urandom(size - 4096))
-    other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
-    other.execute("PRAGMA user_version = 1")  # so that the listener reads the pages again
-    other.close()
+        file.seek(spared)
+        file.write(os.urandom(size - spared))
+    opened.beat(BEAT, [LOUD], AT.utc_s)
     opened.record(Kept("fan", "anomaly", "acknowledged", "alarm"), SEEN, AT)
     assert ["set aside as journal.db.aside-1" in line for line in said] == [True]
     visitor = Visitor(tmp_path)
