@@ -84,7 +84,7 @@ def test_what_was_asked_when_nobody_listened_is_never_done(open_journal, tmp_pat
     ask(tmp_path)
     opened = open_journal(tmp_path)
     assert opened.requests() == []
-    assert opened._db.execute("SELECT answer, refused FROM requests").fetchone() == (
+    assert opened._file.db.execute("SELECT answer, refused FROM requests").fetchone() == (
         "nobody listened: nothing is done",
         1,
     )
@@ -94,7 +94,7 @@ def test_what_no_command_can_have_asked_is_refused(open_journal, tmp_path):
     opened = open_journal(tmp_path)
     ask(tmp_path, "explode")
     assert opened.requests() == []
-    answer, refused = opened._db.execute("SELECT answer, refused FROM requests").fetchone()
+    answer, refused = opened._file.db.execute("SELECT answer, refused FROM requests").fetchone()
     assert "explode" in answer and refused == 1
 
 

@@ -55,7 +55,7 @@ def test_a_file_that_breaks_while_it_is_used_is_set_aside_and_every_state_is_in_
     opened = open_journal(tmp_path)
     opened.record(LOUD, RAISED, AT)
     opened.beat(BEAT, [LOUD, Kept("pump", "anomaly")], AT.utc_s)
-    opened._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened._file.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (tmp_path / "journal.db").stat().st_size
     with (tmp_path / "journal.db").open("r+b") as file:
         file.seek(spared)
@@ -71,7 +71,7 @@ def test_a_file_that_breaks_while_it_is_used_is_set_aside_and_every_state_is_in_
 def test_a_state_that_cannot_be_is_said_and_begins_as_normal(open_journal, tmp_path, said):
     first = open_journal(tmp_path)
     first.record(LOUD, RAISED, AT)
-    first._db.execute(
+    first._file.db.execute(
         """UPDATE alarms SET kept = '{"machine": "fan", "kind": "anomaly", "state": "normal", "level": "alarm"}'"""
     )
     first.close()
@@ -88,8 +88,8 @@ def test_an_older_file_becomes_one_of_today(open_journal, tmp_path, monkeypatch)
     monkeypatch.setattr(schema, "VERSION", len(more))
     second = open_journal(tmp_path)
     assert second.states() == [LOUD]
-    assert second._db.execute("SELECT count(*) FROM scores").fetchone() == (0,)
-    assert schema.version(second._db) == len(more)
+    assert second._file.db.execute("SELECT count(*) FROM scores").fetchone() == (0,)
+    assert schema.version(second._file.db) == len(more)
 
 
 def test_a_file_of_version_1_keeps_its_alarms_their_history_and_what_people_asked(open_journal, tmp_path, said):
