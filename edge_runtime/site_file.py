@@ -16,9 +16,10 @@
     outputs:
       beacon: {kind: relay, chip: /dev/gpiochip0, line: 17}
       mail: {kind: command, command: ./mail-shift, "on": [raise]}   # in quotes: YAML reads a bare on as true
+      shift: {kind: webhook, url: "https://example.org/alarms", token_file: shift.token}
 
-Every path is relative to this file, `~` is the home of who listens: bundles, references, state, sounds, and the program
-of a command where it has a slash. Any other program is looked for in PATH.
+Every path is relative to this file, `~` is the home of who listens: bundles, references, state, sounds, tokens, and
+the program of a command where it has a slash. Any other program is looked for in PATH.
 
 `python -m edge_runtime validate SITE.yaml` checks one, `validate --schema` prints every field as a JSON Schema.
 """
@@ -39,7 +40,7 @@ from edge_runtime.alarm import AlarmSettings
 from edge_runtime.bundle import read_manifest
 from edge_runtime.capture import MicrophoneSettings
 from edge_runtime.errors import AuscultError, ConfigError, SettingError
-from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
+from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings, WebhookSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
 from edge_runtime.recorder.settings import RecorderSettings
@@ -150,6 +151,9 @@ def _found(base: Path, output: OutputSettings) -> OutputSettings:
         return msgspec.structs.replace(output, file=_beside(base, output.file))
     if isinstance(output, CommandSettings):
         return msgspec.structs.replace(output, command=_command(base, output.command))
+    if isinstance(output, WebhookSettings):
+        token, ca = _beside_or_none(base, output.token_file), _beside_or_none(base, output.ca_file)
+        return msgspec.structs.replace(output, token_file=token, ca_file=ca)
     return output
 
 

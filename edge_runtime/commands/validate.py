@@ -15,6 +15,7 @@ import msgspec
 from edge_runtime.errors import ConfigError
 from edge_runtime.listening.opening import Placed, place
 from edge_runtime.outputs.open import check_output
+from edge_runtime.outputs.settings import WebhookSettings
 from edge_runtime.site_file import Site, load_site, naming
 
 
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
     for one in found:
         print("\n".join(_words(one)))
     none = "no state is kept: no `state:` is given, alarms do not survive a restart and nobody can acknowledge"
+    if any(isinstance(output, WebhookSettings) for output in site.outputs.values()):
+        none += "; a restart forgets what a webhook has not delivered"
     kept = none if site.state is None else f"state is kept in {site.state}"
     print(f"{options.site}: {len(found)} machine{'s' * (len(found) != 1)}, as it should be; {kept}")
     return 0

@@ -8,11 +8,12 @@ from pathlib import Path
 from edge_runtime.alarm import Change, Status
 from edge_runtime.doctor import Finding
 from edge_runtime.doctor.patient import Patient
+from edge_runtime.doctor.webhook import webhook
 from edge_runtime.errors import ConfigError
 from edge_runtime.listening import events
 from edge_runtime.outputs import Output, Told
 from edge_runtime.outputs.open import check_output, open_output
-from edge_runtime.outputs.settings import CommandSettings, RelaySettings, Settings
+from edge_runtime.outputs.settings import CommandSettings, RelaySettings, Settings, WebhookSettings
 
 FIRE_S = 2.0  # seconds that a horn sounds or a relay holds
 LONGEST_S = 15.0  # seconds for a command or for a slow start
@@ -33,9 +34,12 @@ def outputs(patient: Patient) -> Iterator[Finding]:
             continue
         if isinstance(settings, RelaySettings) and (trouble := _chip(Path(settings.chip))) is not None:
             yield Finding("output", "fail", f"{name}: {trouble[0]}", trouble[1])
-        elif patient.fire:
-            yield _fire(name, settings)
-        else:
+            continue
+        if isinstance(settings, WebhookSettings) and patient.site is not None:
+            yield from webhook(name, settings, patient.site.state)
+        if patient.fire:
+            yield _fire(name, settings, patient.site.name if patient.site is not None else "")
+        elif not isinstance(settings, WebhookSettings):
             yield Finding("output", "ok", f"{name}: {_words(settings)}; not fired (--fire does)")
 
 
@@ -56,16 +60,20 @@ def _words(settings: Settings) -> str:
         return f"relay on {settings.chip}, line {settings.line}: the chip is there"
     if isinstance(settings, CommandSettings):
         return f"command {settings.command}: the program is there"
+    if isinstance(settings, WebhookSettings):
+        return f"webhook {settings.place}: it takes messages"
     return f"sound {settings.file}: the file is there"
 
 
-def _fire(name: str, settings: Settings) -> Finding:
-    """A relay is energised and falls, a horn sounds, a command is told of an alarm of machine "doctor"."""
-    output = open_output(name, settings)
+def _fire(name: str, settings: Settings, site: str) -> Finding:
+    """A relay is energised and falls, a horn sounds, who is told of changes hears of an alarm of machine "doctor"."""
+    output = open_output(name, settings, site=site)
     try:
         _act(output, "normal")
         _act(output, "unacknowledged")
-        if isinstance(settings, CommandSettings):
+        if isinstance(settings, WebhookSettings):
+            _act(output, "normal", "return")  # or the receiver would show it for ever
+        if isinstance(settings, CommandSettings | WebhookSettings):
             output.close(min(settings.timeout_s, LONGEST_S))
     finally:
         output.close(1.0)
@@ -75,7 +83,7 @@ def _fire(name: str, settings: Settings) -> Finding:
     return Finding("output", "ok", f"{name}: {_words(settings)}; it was fired")
 
 
-def _act(output: Output, state: str) -> None:
+def _act(output: Output, state: str, cause: str = "raise") -> None:
     """An alarm, or none, for some seconds."""
     raised = state != "normal"
     kinds = ("anomaly", "not_listening")
@@ -83,10 +91,10 @@ def _act(output: Output, state: str) -> None:
     now = [Status(MACHINE, kind, state, level, False) for kind in kinds]  # type: ignore[arg-type]
     why = "python -m edge_runtime doctor --fire"
     told = [
-        Told(Change(MACHINE, kind, "normal", state, level, "raise", MACHINE, why), 0.0, events.utc_now(), None, why)  # type: ignore[arg-type]
+        Told(Change(MACHINE, kind, "normal", state, level, cause, MACHINE, why), 0.0, events.utc_now(), None, why)  # type: ignore[arg-type]
         for kind in kinds
     ]
-    output.update(told[:1] if raised else [], now)
+    output.update(told[:1] if raised or cause == "return" else [], now)
     deadline = time.monotonic() + FIRE_S
     while time.monotonic() < deadline:
         output.feed(True)

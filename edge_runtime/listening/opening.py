@@ -212,7 +212,10 @@ def annunciator(site: Site) -> Annunciator:
     from edge_runtime.outputs.open import open_output
 
     with naming(site):
-        outputs: dict[str, Output] = {name: open_output(name, settings) for name, settings in site.outputs.items()}
+        outputs: dict[str, Output] = {
+            name: open_output(name, settings, site=site.name, state=site.state)
+            for name, settings in site.outputs.items()
+        }
     return Annunciator(outputs, {name: _served(site, name) for name in outputs})
 
 

@@ -18,14 +18,14 @@ from contextlib import suppress
 
 import msgspec
 
-from edge_runtime.alarm import Kind, Status
-from edge_runtime.alarm.words import ACTIVE, HIDDEN
+from edge_runtime.alarm import Status
+from edge_runtime.alarm.words import HIDDEN
 from edge_runtime.errors import ConfigError
 from edge_runtime.outputs import Told
+from edge_runtime.outputs.asked import Asked
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.outputs.worker import OutputError, Worker
 
-RESUMES = ("expire", "unshelve", "in_service")  # causes that may show an alarm that was hidden
 KILL_S = 0.3  # seconds that are kept for killing what does not end
 SAID_BYTES, SAID_CHARACTERS = 65_536, 200  # of what it prints: the end, of which the last line is told where it fails
 POLL_S = 0.02  # seconds between looks at one that runs
@@ -40,18 +40,14 @@ class Command:
         self._running: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
         self._worker: Worker[Told] = Worker(name, self._run, states=False, hang_s=settings.timeout_s + 1.0)
-        self._open: set[tuple[str, Kind]] = set()  # alarms that it was told of, or found, and not yet the end of
-        self._first = True
+        self._asked = Asked(settings)
 
     def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
         """Queue the changes that it asks for."""
         for told in changes:
-            if self._meant(told):
+            if self._asked.for_it(told):
                 self._worker.put(told)
-        for status in now if self._first else ():  # those of before a restart
-            if status.state in ACTIVE and self._settings.meant(status.kind, status.level):
-                self._open.add((status.machine, status.kind))
-        self._first = False
+        self._asked.see(now)
 
     def feed(self, judged: bool) -> None:
         """Nothing to do."""
@@ -69,21 +65,6 @@ class Command:
         if self._running is not None:
             _kill(self._running)
         self._worker.stop(KILL_S, finish=False)
-
-    def _meant(self, told: Told) -> bool:
-        """Whether it is asked for; what ends or changes an alarm that it was told of is, whatever its level then."""
-        change = told.change
-        alarm, cause = (change.machine, change.kind), change.cause
-        if change.state not in HIDDEN and self._settings.meant(change.kind, change.level):
-            if cause in RESUMES and alarm not in self._open:
-                cause = "raise"
-            self._open.add(alarm)
-        elif cause in ("raise", "escalate"):
-            return False
-        known = alarm in self._open
-        if change.state == "normal" or (change.state in HIDDEN and change.level == "normal"):
-            self._open.discard(alarm)
-        return known and cause in self._settings.on
 
     def _run(self, told: Told) -> None:
         """Run it to its end; an OutputError says what went wrong."""

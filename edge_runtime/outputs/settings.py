@@ -1,18 +1,23 @@
 """The outputs of a site file: a union that the field `kind` decides."""
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from edge_runtime.alarm import Kind, Level
 from edge_runtime.alarm.words import RANK
+from edge_runtime.errors import SettingError
 
 Cause = Literal[
     "raise", "escalate", "ease", "return", "expire",
     "acknowledge", "reset", "silence", "shelve", "unshelve", "out_of_service", "in_service",
 ]  # fmt: skip
 Seconds = Annotated[float, Meta(gt=0.0, le=3600.0)]
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: what the name of a header is made of
+OURS = ("authorization", "connection", "content-length", "content-type", "host", "idempotency-key", "transfer-encoding")
 
 
 class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,4 +56,51 @@ class CommandSettings(Common, frozen=True, forbid_unknown_fields=True, kw_only=T
     timeout_s: Seconds = 30.0  # seconds it may take, then it is killed with all that it started
 
 
-Settings = RelaySettings | SoundSettings | CommandSettings
+class WebhookSettings(Common, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="webhook"):
+    """An address that is sent changes of an alarm as JSON, in order, again and again until it takes them."""
+
+    url: str  # http or https; redirects are not followed, no proxy is asked
+    on: Annotated[tuple[Cause, ...], Meta(min_length=1)] = (  # all that change a state: a copy of it must stay true
+        "raise", "escalate", "ease", "return", "expire",
+        "acknowledge", "reset", "shelve", "unshelve", "out_of_service", "in_service",
+    )  # fmt: skip
+    token_file: str | None = None  # its one line is sent as Bearer token; read at each try, so that it can be changed
+    ca_file: str | None = None  # PEM: certificates that are trusted instead of the system's
+    headers: Annotated[dict[str, str], Meta(max_length=8)] = {}  # sent too; no secrets: the site file is read by many
+    timeout_s: Annotated[float, Meta(ge=0.1, le=60.0)] = 10.0  # seconds of one try, from the connection to the answer
+    queue: Annotated[int, Meta(ge=2, le=10_000)] = 1000  # messages that wait, then the oldest goes
+
+    @property
+    def place(self) -> str:
+        """The address without path and query, which may hold a secret."""
+        parts = split_url(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def __post_init__(self) -> None:
+        split_url(self.url)
+        for name, value in self.headers.items():
+            if not TOKEN.fullmatch(name) or not value.isascii() or not value.isprintable():
+                raise SettingError(f"headers: {name!r}: {value!r}: wanted a name and printable ASCII, in one line")
+            if name.lower() in OURS:
+                instead = "give token_file" if name.lower() == "authorization" else "leave it out"
+                raise SettingError(f"headers: {name} is written by the webhook itself; {instead}")
+
+
+Settings = RelaySettings | SoundSettings | CommandSettings | WebhookSettings
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a webhook's address; a SettingError says what is wrong with it, without its path or query."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+        (host or "").encode("idna")  # as who looks it up does
+    except ValueError as error:
+        raise SettingError(f"url: {error}; write it as https://host:port/path") from None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise SettingError("url: wanted http or https and a host; write it as https://host:port/path")
+    if not url.isascii() or not url.isprintable() or " " in url or parts.fragment:
+        raise SettingError("url: wanted ASCII without spaces and without #; write other letters as %XX, a host as xn--")
+    if "@" in parts.netloc:
+        raise SettingError("url: a password has no place in a site file; give token_file")
+    return parts

@@ -24,9 +24,11 @@ class OutputError(Exception):
 class Worker(Generic[T]):
     """Does one thing after another."""
 
-    def __init__(self, name: str, do: Callable[[T], None], states: bool, hang_s: float = HANG_S) -> None:
+    def __init__(
+        self, name: str, do: Callable[[T], None], states: bool, hang_s: float = HANG_S, again: str = "works again"
+    ) -> None:
         """`do` raises an OutputError; `states`: the newest replaces what waits, or else it waits its turn."""
-        self._do, self._states, self._hang_s = do, states, hang_s
+        self._do, self._states, self._hang_s, self._again = do, states, hang_s, again
         self._waiting: deque[T] = deque()
         self._reports: deque[str] = deque(maxlen=REPORTS)
         self._wake = threading.Condition()
@@ -101,7 +103,7 @@ class Worker(Generic[T]):
             if trouble and trouble != self._trouble:
                 self._say(trouble)
             elif not trouble and (self._trouble or self._hangs):
-                self._say("works again")
+                self._say(self._again)
             if self._full and not self._waiting:
                 self._full = False
             self._hangs, self._trouble = False, trouble
