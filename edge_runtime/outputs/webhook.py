@@ -157,14 +157,13 @@ class Webhook:
 
     def close(self, within_s: float) -> None:
         """Deliver what can be within that time, and leave the rest on the disk."""
-        deadline = time.monotonic() + within_s
-        if not self._sender.stop(within_s / 2.0, finish=True):
+        deadline = time.monotonic() + within_s - ABORT_S
+        self._keeper.stop(within_s / 2.0, finish=True)  # first: before it has read what was left, nothing is sent
+        if not self._sender.stop(deadline - time.monotonic(), finish=True):
             self._closing.set()
             if self._receiver is not None:
                 self._receiver.abort()
             self._sender.stop(ABORT_S, finish=False)
-        self._keeper.put(None)
-        self._keeper.stop(deadline - time.monotonic(), finish=True)
         left = len(self._outbox)
         if left:
             kept = self._outbox.kept

@@ -1,6 +1,7 @@
 """Receivers of webhooks on loopback: a real HTTP server, with or without TLS, and sockets that behave badly."""
 
 import contextlib
+import itertools
 import json
 import shutil
 import socket
@@ -12,7 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from edge_runtime.outputs import webhook as webhook_module
+from edge_runtime.outputs.outbox import Outbox
+from edge_runtime.outputs.receiver import Receiver
 from edge_runtime.outputs.settings import WebhookSettings
+from edge_runtime.outputs.webhook import Courier, Webhook
+from tests.edge_runtime.telling import told, until
+
+CAUSES = ("raise", "acknowledge", "ease", "escalate", "return")
 
 
 class Inbox:
@@ -154,3 +162,69 @@ def certified(folder):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return folder / "ca.pem", context
+
+
+@pytest.fixture
+def closing():
+    """What a test opens is closed."""
+    opened = []
+    yield lambda one: opened.append(one) or one
+    for one in reversed(opened):
+        one.close(2.0) if isinstance(one, Webhook) else one.close()
+
+
+@pytest.fixture
+def inbox(closing):
+    return closing(Inbox())
+
+
+@pytest.fixture
+def hook(closing, tmp_path):
+    """A webhook with a queue on the disk; `settings` of the helper, an address first."""
+
+    def made(url, **changes):
+        return closing(Webhook("shift", settings(url, **changes), "pump house", tmp_path / "outbox" / "shift"))
+
+    return made
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Pauses as long as blinks."""
+    monkeypatch.setattr(webhook_module, "PAUSES_S", (0.05,))
+    monkeypatch.setattr(webhook_module, "FEED_S", 0.02)
+    monkeypatch.setattr("edge_runtime.outputs.worker.PAUSES_S", (0.01,))
+
+
+def fed(hook, true, seconds=10.0):
+    """Feed it, as the loop does, until something is so -> what it said."""
+    lines = []
+
+    def look():
+        hook.feed(True)
+        lines.extend(hook.failures())
+        return true()
+
+    until(look, seconds)
+    return lines
+
+
+def messages(count):
+    return [told(cause=cause, reason=str(number)) for number, cause in zip(range(count), itertools.cycle(CAUSES))]
+
+
+class Clock:
+    """Stands until a test sets it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def courier_of(url, clock, receiver=None, folder=None, most=1000, timeout_s=1.0):
+    outbox = Outbox(folder, most, print)
+    outbox.save()
+    receiver = receiver or Receiver(settings(url, timeout_s=timeout_s))
+    return Courier(outbox, receiver.post, url, print, clock), outbox

@@ -82,7 +82,10 @@ MISTAKES = {
     ),
     "no machines": ("machines: {}\n" + LEFT, ": machines: Expected object of length >= 1"),
     "nothing": ("", ": Expected object, got null"),
-    "no kind": (machines(a="{chip: x}"), ": outputs.a: missing field kind; say which: relay, sound, command or webhook"),
+    "no kind": (
+        machines(a="{chip: x}"),
+        ": outputs.a: missing field kind; say which: relay, sound, command or webhook",
+    ),
     "an unknown kind": (
         machines(a="{kind: mqtt}"),
         ": outputs.a.kind: unknown kind mqtt; there is relay, sound, command, webhook",
