@@ -67,5 +67,5 @@ def _reach(settings: WebhookSettings, within_s: float) -> str:
 
 def _waiting(name: str, state: str | None) -> str:
     folder = None if state is None else Path(state) / OUTBOX / name
-    count = sum(1 for _ in folder.glob("*.json")) if folder is not None else 0
+    count = sum(1 for _ in folder.glob("[0-9]*.json")) if folder is not None else 0
     return f"{count} messages wait" if count else "nothing waits"

@@ -1,6 +1,7 @@
 """Messages that are not delivered yet: in memory, and each in a file of its own, so that a restart forgets none.
 
     STATE/outbox/NAME/0000000012-0-9f3c01aa.json    its number, how many before it were dropped, CRC-32 of what is in it
+                      standing.json                 every alarm as it was when all of its messages were safe
                       aside/                        what the receiver refused, and what was damaged; the last of them
 
 A file is written under another name, synced and renamed. Files mirror the memory: whoever puts or takes waits for no
@@ -14,20 +15,21 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from edge_runtime.alarm import Status
 from edge_runtime.outputs import Told
 from edge_runtime.outputs.worker import OutputError
 
 FILE = re.compile(r"(\d{10})-(\d+)-([0-9a-f]{8})\.json")
 PARTIAL = ".partial"  # what is being written
+STANDING = "standing.json"
 ASIDE, MOST_ASIDE = "aside", 100
 LONGEST = 65_536  # bytes of a message; its words are cut far below
-SCAN_S = 10.0  # seconds that a disk may take to give what is there, before newer messages no longer wait for it
 
 
 class Message(Told, frozen=True, kw_only=True):
@@ -70,23 +72,40 @@ class Outbox:
         self._waiting: deque[Entry] = deque()
         self._left: list[Path] = []  # files of what is gone
         self._number = 0  # of the last file
-        self._scanned = self._tried = folder is None
-        self.dirty = folder is not None  # whether the disk is not as it should be
-        self._made_s = time.monotonic()
+        self._standing: list[Status] = []  # what the file of that name will say, and what it says
+        self._stood: list[Status] | None = None
+        self.dirty = False  # whether the disk is not as it should be
+        self._scanned = folder is None
+        with suppress(OSError):  # `save` tries again, and says it
+            self._scan()
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is known what was left from before; a disk that does not say is not waited for."""
-        return self._tried or time.monotonic() - self._made_s > SCAN_S
 
     @property
     def kept(self) -> int:
         """How many of them lie on the disk."""
         with self._lock:
             return sum(entry.path is not None for entry in self._waiting)
+
+    @property
+    def seen(self) -> list[Status] | None:
+        """Every alarm as the messages have it that are safe or were delivered; None: nobody knows."""
+        if self._stood is None:
+            return None
+        seen = {(status.machine, status.kind): status for status in self._stood}
+        for entry in self._waiting:
+            change = entry.message.change
+            seen[change.machine, change.kind] = Status(
+                change.machine, change.kind, change.state, change.level, silenced=False
+            )
+        return list(seen.values())
+
+    def stand(self, now: Sequence[Status]) -> None:
+        """Every alarm as it is, after all of its messages were put."""
+        with self._lock:
+            self._standing = [msgspec.structs.replace(status, silenced=False) for status in now]
+            self.dirty = self.dirty or (self._folder is not None and self._standing != self._stood)
 
     def put(self, message: Message) -> bool:
         """The newest, in memory -> whether another had to go for it."""
@@ -98,7 +117,7 @@ class Outbox:
     def first(self) -> Entry | None:
         """The oldest, which is now on its way."""
         with self._lock:
-            if not self._waiting or not self.ready:
+            if not self._waiting:
                 return None
             self._waiting[0].taken = True
             return self._waiting[0]
@@ -136,17 +155,19 @@ class Outbox:
         self.dirty = False
         try:
             if not self._scanned:
-                self._scan(self._folder)
+                self._scan()
             self._clear()
+            standing = self._standing  # of now: what is put meanwhile may not be safe when it is written
             while due := self._due():
                 for entry in due:
                     self._mirror(entry, self._folder)
                     self._clear()
+            if standing and standing != self._stood:
+                _write(self._folder / STANDING, msgspec.json.encode(standing))
+                self._stood = standing
         except OSError as error:
             self.dirty, why = True, error.strerror or error
             raise OutputError(f"its queue {self._folder} cannot be written ({why}); it goes on in memory") from None
-        finally:
-            self._tried = True
 
     def _due(self) -> list[Entry]:
         """What has no file yet, or one that says less than is known."""
@@ -194,9 +215,11 @@ class Outbox:
             if entry.gone:
                 self._remove_later(entry)
 
-    def _scan(self, folder: Path) -> None:
+    def _scan(self) -> None:
         """What was left from before comes before all that is new."""
-        found = []
+        folder, found = self._folder, []
+        if folder is None:
+            return
         for path in sorted(folder.iterdir()) if folder.exists() else ():
             if FILE.fullmatch(path.name.removesuffix(PARTIAL)) and path.name.endswith(PARTIAL):
                 with suppress(OSError):
@@ -213,12 +236,23 @@ class Outbox:
             self._waiting.extendleft(reversed(found))
             self._scanned = True
             self._trim()
+        self._stood = self._stood or self._read_standing(folder / STANDING)
+
+    def _read_standing(self, path: Path) -> list[Status] | None:
+        """None: there is none, or no longer one; what stands then is told anew."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[Status])
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError:
+            self._damaged(path)
+            return None
 
     def _damaged(self, path: Path) -> None:
         where = "it cannot be set aside either"
         with suppress(OSError):
             where = f"set aside as {path.replace(self._aside(f'{path.name}.damaged'))}"
-        self._say(f"its message {path} is damaged or cannot be read; {where}")
+        self._say(f"its file {path} is damaged or cannot be read; {where}")
 
     def _aside(self, name: str) -> Path:
         """A new path there, with room for it."""

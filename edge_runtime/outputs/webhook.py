@@ -11,7 +11,7 @@ import datetime
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ import msgspec
 from edge_runtime.alarm import Status
 from edge_runtime.outputs import Told
 from edge_runtime.outputs.asked import Asked
+from edge_runtime.outputs.missed import missed
 from edge_runtime.outputs.outbox import Message, Outbox
 from edge_runtime.outputs.settings import WebhookSettings
 from edge_runtime.outputs.worker import OutputError, Worker
@@ -62,7 +63,7 @@ class Courier:
     @property
     def due(self) -> bool:
         """Whether something waits, and the pause is over."""
-        return len(self._outbox) > 0 and self._outbox.ready and self._clock() >= self._next_s
+        return len(self._outbox) > 0 and self._clock() >= self._next_s
 
     def deliver(self) -> None:
         """One try; an OutputError says why the message has to wait."""
@@ -126,18 +127,21 @@ class Webhook:
         self._receiver: Receiver | None = None
         self._courier = Courier(self._outbox, self._post, settings.place, self._sender.say)
         again = "its queue is on the disk again"
-        self._keeper: Worker[None] = Worker(f"{name} disk", lambda _: self._keep(), states=True, again=again)
+        self._keeper: Worker[None] = Worker(f"{name} disk", lambda _: self._outbox.save(), states=True, again=again)
         self._closing = threading.Event()
-        self._full = False
+        self._full, self._first = False, True
         self._fed = self._saved = time.monotonic()
-        self._keeper.put(None)
+        self._wake()
 
     def update(self, changes: Sequence[Told], now: Sequence[Status]) -> None:
         """Queue the changes that it asks for."""
-        for told in changes:
-            if self._asked.for_it(told):
-                self._queue(told)
-        self._asked.see(now)
+        if self._first:
+            self._first = False
+            told = {(one.change.machine, one.change.kind) for one in changes}
+            self._begin([status for status in now if (status.machine, status.kind) not in told])
+        self._tell(changes)
+        self._outbox.stand(now)
+        self._wake()
 
     def feed(self, judged: bool) -> None:
         """A look now and then whether something waits and may be tried again."""
@@ -148,7 +152,7 @@ class Webhook:
         if self._courier.due:
             self._sender.put(None)
         if self._outbox.dirty and now_s - self._saved >= SAVE_S:
-            self._save()
+            self._wake()
 
     def failures(self) -> Iterator[str]:
         """What went wrong since last asked."""
@@ -158,7 +162,7 @@ class Webhook:
     def close(self, within_s: float) -> None:
         """Deliver what can be within that time, and leave the rest on the disk."""
         deadline = time.monotonic() + within_s - ABORT_S
-        self._keeper.stop(within_s / 2.0, finish=True)  # first: before it has read what was left, nothing is sent
+        self._keeper.stop(within_s / 2.0, finish=True)  # first: what is told last is safe
         if not self._sender.stop(deadline - time.monotonic(), finish=True):
             self._closing.set()
             if self._receiver is not None:
@@ -169,31 +173,37 @@ class Webhook:
             kept = self._outbox.kept
             self._sender.say(f"{left} messages are not delivered; {kept} of them wait for the next start")
 
-    def _queue(self, told: Told) -> None:
-        dropped = self._outbox.put(message(told, self._site))
-        if dropped and not self._full:
-            self._sender.say(f"{self._settings.queue} messages wait, its queue is full: the oldest go")
-        self._full = dropped
-        self._save()
+    def _begin(self, now: Sequence[Status]) -> None:
+        """What became of alarms since the messages that are safe; one that is new to a site is told what stands."""
+        seen = self._outbox.seen
+        self._asked.see(now if seen is None else seen)
+        if self._folder is not None:
+            self._tell(missed(seen or (), now, _utc_now()))
+
+    def _tell(self, changes: Iterable[Told]) -> None:
+        """Queue what is asked for."""
+        for told in changes:
+            if not self._asked.for_it(told):
+                continue
+            dropped = self._outbox.put(message(told, self._site))
+            if dropped and not self._full:
+                self._sender.say(f"{self._settings.queue} messages wait, its queue is full: the oldest go")
+            self._full = dropped
+
+    def _wake(self) -> None:
+        """Both threads, where there is something to do."""
+        self._saved = time.monotonic()
+        if self._outbox.dirty:
+            self._keeper.put(None)
         if self._courier.due:
             self._sender.put(None)
 
-    def _save(self) -> None:
-        self._saved = time.monotonic()
-        self._keeper.put(None)
-
-    def _keep(self) -> None:
-        """In the keeper's thread."""
-        try:
-            self._outbox.save()
-        finally:
-            if self._courier.due:  # what was left from before a restart
-                self._sender.put(None)
-
     def _send(self) -> None:
         """In the sender's thread."""
+        if self._closing.is_set():
+            return
         self._courier.deliver()
-        if self._courier.due and not self._closing.is_set():
+        if self._courier.due:
             self._sender.put(None)
 
     def _post(self, message: Message) -> "Answer":
@@ -215,8 +225,12 @@ def message(told: Told, site: str) -> Message:
         reason=_cut(told.reason),
         id=uuid.uuid4().hex,
         site=_cut(site),
-        queued=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
+        queued=_utc_now(),
     )
+
+
+def _utc_now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _cut(words: str) -> str:

@@ -92,7 +92,7 @@ def test_a_receiver_that_hangs_delays_neither_the_loop_nor_the_end(hook, closing
         longest = max(longest, time.monotonic() - began)
     assert longest < 0.1  # s; the loop turns every 0.05 s
     figure("webhook's update, the longest of 200", seconds=longest)
-    until(lambda: len(list((tmp_path / "outbox" / "shift").glob("*.json"))) == 200)
+    until(lambda: len(list((tmp_path / "outbox" / "shift").glob("[0-9]*.json"))) == 200)
     began = time.monotonic()
     shift.close(1.0)
     assert time.monotonic() - began < 1.5
@@ -166,7 +166,7 @@ def test_after_an_hour_without_a_receiver_every_message_arrives_once_and_in_orde
     wanted = [one.id for one in made]
     assert inbox.ids == [wanted[0], wanted[1], wanted[1], wanted[1], *wanted[2:]]  # lost answer, then 503
     assert len(made) == 120 and sum(sent["dropped"] for sent in inbox.messages) == 0
-    assert list(tmp_path.glob("*.json")) == []
+    assert list(tmp_path.glob("[0-9]*.json")) == []
     figure("webhook down for an hour", tries=tries, recovered=back - 3600.0, messages=len(made))
 
 
@@ -206,7 +206,7 @@ def plant(tmp_path, packed):
 def test_an_alarm_whose_receiver_is_down_arrives_after_kill_9_and_another_start(plant, closing):
     plant.start("--file", plant.fault, "--realtime")
     raised, alarm = plant.wait("alarm", kind="anomaly", cause="raise")
-    until(lambda: list(plant.outbox.glob("*.json")))
+    until(lambda: list(plant.outbox.glob("[0-9]*.json")))
     kept = time.monotonic()
     plant.process.send_signal(signal.SIGKILL)
     plant.process.wait()
@@ -221,7 +221,7 @@ def test_an_alarm_whose_receiver_is_down_arrives_after_kill_9_and_another_start(
     assert inbox.causes == ["raise", "return"] and len(set(inbox.ids)) == 2
     sent = inbox.messages[0]
     assert (sent["time"], sent["score"], sent["site"]) == (alarm["time"], alarm["score"], "site")
-    assert list(plant.outbox.glob("*.json")) == []
+    assert list(plant.outbox.glob("[0-9]*.json")) == []
     figure("webhook down, kill -9", kept=kept - raised, arrived=arrived - began)
 
 
@@ -251,7 +251,7 @@ def test_a_receiver_that_hangs_delays_no_window_and_no_end(plant, closing):
     code, seconds = plant.end()
     assert code == 0 and seconds < 3.0 and plant.whole()[0]
     assert max(after - before for before, after in itertools.pairwise(times)) < 1.8  # a window each 0.256 s
-    assert len(list(plant.outbox.glob("*.json"))) == 1
+    assert len(list(plant.outbox.glob("[0-9]*.json"))) == 1
     figure("webhook hangs", noticed=noticed - raised, ended=seconds)
 
 

@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.outputs import outbox as outbox_module
 from edge_runtime.outputs.outbox import MOST_ASIDE, Outbox
 from edge_runtime.outputs.webhook import message
 from edge_runtime.outputs.worker import OutputError
 from tests.conftest import ROOT
-from tests.edge_runtime.telling import told
+from tests.edge_runtime.telling import status, told
 
 
 def numbered(number):
@@ -71,16 +70,22 @@ def test_a_message_that_is_sent_before_it_is_saved_leaves_no_file(opened, tmp_pa
     outbox.put(numbered(0))
     outbox.done(outbox.first())
     outbox.save()
-    assert list((tmp_path / "box").glob("*.json")) == []
+    assert list((tmp_path / "box").glob("[0-9]*.json")) == []
 
 
-def test_what_was_left_is_read_before_anything_is_sent_and_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
-    Path(tmp_path / "box").mkdir()
-    outbox = Outbox(tmp_path / "box", 10, print)
-    outbox.put(numbered(1))
-    assert outbox.first() is None
-    monkeypatch.setattr(outbox_module, "SCAN_S", 0.0)
-    assert outbox.first() is not None
+def test_every_alarm_is_remembered_as_the_messages_that_are_safe_have_it(opened, tmp_path, lines):
+    outbox = opened()
+    assert outbox.seen is None
+    outbox.stand([status(machine="fan"), status("acknowledged", machine="pump")])
+    outbox.save()
+    outbox.put(numbered(0))  # of the fan, and nothing more is saved than the message
+    outbox.stand([status("unacknowledged", machine="fan"), status("acknowledged", machine="pump")])
+    outbox._standing = outbox._stood
+    outbox.save()
+    assert {one.machine: one.state for one in opened().seen} == {"fan": "unacknowledged", "pump": "acknowledged"}
+    (tmp_path / "box" / "standing.json").write_text("[{")
+    assert opened().seen is None and "is damaged" in lines[0]
+    assert opened().seen is None and len(lines) == 1
 
 
 def test_when_it_is_full_the_oldest_goes_and_the_next_one_says_how_many(opened, tmp_path):
@@ -88,7 +93,7 @@ def test_when_it_is_full_the_oldest_goes_and_the_next_one_says_how_many(opened, 
     for number in range(8):
         outbox.put(numbered(number))
         outbox.save()
-    assert len(outbox) == 3 == len(list((tmp_path / "box").glob("*.json")))
+    assert len(outbox) == 3 == len(list((tmp_path / "box").glob("[0-9]*.json")))
     assert numbers(opened(most=3)) == [(5, 5), (6, 0), (7, 0)]
 
 
@@ -128,7 +133,7 @@ def test_a_damaged_message_is_set_aside_with_a_line_and_the_others_go_on(opened,
     for number in range(3):
         outbox.put(numbered(number))
     outbox.save()
-    spoil(sorted((tmp_path / "box").glob("*.json"))[1], how)
+    spoil(sorted((tmp_path / "box").glob("[0-9]*.json"))[1], how)
     assert numbers(opened()) == [(0, 0), (2, 0)]
     if how == "removed":
         return
@@ -344,7 +349,7 @@ def test_any_sequence_keeps_order_bounds_and_the_count_of_what_is_missing(action
                 unsaved.discard(number)
                 outbox.refuse(entry, "422") if action == "refused" else outbox.done(entry)
             assert len(outbox) <= most
-            assert len(list(Path(folder).glob("*.json"))) <= most + len(outbox._left)
+            assert len(list(Path(folder).glob("[0-9]*.json"))) <= most + len(outbox._left)
         order = [number for number, _ in came]
         assert order == sorted(set(order))  # in order, none twice
         dropped = sum(count for _, count in came)

@@ -74,13 +74,41 @@ def test_a_machine_that_is_put_out_of_service_while_it_is_well_is_told(hook, inb
 
 
 def test_a_latched_alarm_of_before_a_restart_is_acknowledged_and_reset_there_too(hook, inbox):
+    latched = status("latched_unacknowledged", level="normal")
+    first = hook(inbox.url)
+    first.update([], [latched])  # new to a site: what stands is told
+    first.close(2.0)
     shift = hook(inbox.url)
-    shift.update([], [status("latched_unacknowledged", level="normal")])
+    shift.update([], [latched])
     shift.update([told("latched_acknowledged", "normal", cause="acknowledge")], [])
     shift.update([told("normal", cause="reset", level="normal")], [])
     shift.update([told("normal", cause="return", machine="pump")], [])  # it was never told of that one
-    until(lambda: len(inbox.messages) >= 2)
-    assert inbox.causes == ["acknowledge", "reset"]
+    until(lambda: len(inbox.messages) >= 3)
+    assert inbox.causes == ["return", "acknowledge", "reset"]
+
+
+def test_what_only_the_journal_has_after_a_kill_is_told_after_the_start(hook, inbox):
+    """The change of an alarm is in the journal before its message is in the queue."""
+    names = ("raised", "eased", "over", "shelved", "same", "warned")
+    before = [status("acknowledged" if name in ("eased", "over", "same") else "normal", machine=name) for name in names]
+    first = hook(inbox.url)
+    first.update([], before)
+    first.close(2.0)
+    assert len(inbox.messages) == 3  # what stands when it is new to a site
+    inbox.messages.clear()
+    shift = hook(inbox.url)
+    after = [("unacknowledged", "alarm"), ("acknowledged", "warning"), ("normal", "normal"), ("shelved", "normal")]
+    after += [("acknowledged", "alarm"), ("unacknowledged", "warning")]
+    shift.update([], [status(*now, machine=name) for now, name in zip(after, names, strict=True)])
+    until(lambda: len(inbox.messages) == 4)
+    found = [(one["change"]["machine"], one["change"]["cause"], one["change"]["before"]) for one in inbox.messages]
+    assert found == [
+        ("raised", "raise", "normal"),
+        ("eased", "ease", "acknowledged"),
+        ("over", "return", "acknowledged"),
+        ("shelved", "shelve", "normal"),
+    ]
+    assert {one["change"]["why"] for one in inbox.messages} == {"found so after a restart"}
 
 
 def test_what_people_type_may_be_long_and_no_unicode(hook, inbox):
