@@ -134,6 +134,7 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
         try:
             connecting.settimeout(_left(deadline) / (len(addresses) - number))
             connecting.connect(address)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are two small packets
             return connecting
         except OSError as failure:
             connecting.close()

@@ -261,13 +261,14 @@ def test_a_receiver_that_hangs_delays_no_window_and_no_end(plant, closing):
 def test_a_receiver_with_a_ca_of_its_own_is_trusted_with_that_ca_alone(tmp_path, closing):
     ca, context = certified(tmp_path)
     inbox = closing(Inbox(context=context))
+    talker = closing(Bad(lambda connection: connection.sendall(b"220 mail.example.org ESMTP\r\n")))
     Receiver(receivers.settings(inbox.url, ca_file=str(ca))).post(message(told(), "plant"))
     assert len(inbox.messages) == 1
     for url, file, why in [
         (inbox.url, None, "is not trusted (.*); where it has a CA of its own, give its certificate as ca_file"),
         (inbox.url.replace("localhost", "127.0.0.1"), str(ca), "IP address mismatch"),
         (inbox.url.replace("https", "http"), None, "cannot be reached"),
-        (f"https://127.0.0.1:{closing(Bad(receivers.mumble)).url[17:-1]}/", None, "cannot be reached"),
+        (f"https://127.0.0.1:{talker.url[17:-1]}/", None, "cannot be reached"),
     ]:
         with pytest.raises(OutputError, match=why):
             Receiver(receivers.settings(url, ca_file=file)).post(message(told(), "plant"))

@@ -25,6 +25,7 @@ from tests.edge_runtime.receivers import (  # noqa: F401 - fixtures
     inbox,
     messages,
     soon,
+    whole,
 )
 from tests.edge_runtime.telling import said, status, told, until
 
@@ -176,7 +177,7 @@ def test_a_date_to_retry_at_is_read_by_the_clock_of_the_receiver():
 
 def test_an_answer_that_is_announced_is_waited_for(closing, hook):
     def early(connection):
-        connection.recv(65_536)
+        whole(connection)
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
         time.sleep(0.1)
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
