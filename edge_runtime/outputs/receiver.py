@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.outputs.outbox import Message
+from edge_runtime.outputs.message import Message
 from edge_runtime.outputs.settings import WebhookSettings, split_url
 from edge_runtime.outputs.worker import OutputError
 

@@ -7,21 +7,18 @@ it is set aside, and the next one goes on. What waits lies in STATE/outbox/NAME 
 Two threads: one sends, one keeps the files. Neither a receiver nor a disk that hangs delays the listening.
 """
 
-import datetime
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge_runtime.alarm import Status
 from edge_runtime.outputs import Told
 from edge_runtime.outputs.asked import Asked
+from edge_runtime.outputs.message import Message, message, utc_now
 from edge_runtime.outputs.missed import missed
-from edge_runtime.outputs.outbox import Message, Outbox
+from edge_runtime.outputs.outbox import Outbox
 from edge_runtime.outputs.settings import WebhookSettings
 from edge_runtime.outputs.worker import OutputError, Worker
 
@@ -38,7 +35,6 @@ TODO = {
     405: "see the path of url",
     429: "it is asked again later",
 }
-LONGEST_WORDS = 2000  # characters of a reason, a name, a remark
 FEED_S = 1.0  # seconds between looks at what waits
 SAVE_S = 10.0  # seconds before a disk that failed is tried again
 ABORT_S = 0.2  # seconds that are kept for ending a try that goes on
@@ -178,7 +174,7 @@ class Webhook:
         seen = self._outbox.seen
         self._asked.see(now if seen is None else seen)
         if self._folder is not None:
-            self._tell(missed(seen or (), now, _utc_now()))
+            self._tell(missed(seen or (), now, utc_now()))
 
     def _tell(self, changes: Iterable[Told]) -> None:
         """Queue what is asked for."""
@@ -212,27 +208,3 @@ class Webhook:
 
             self._receiver = Receiver(self._settings)
         return self._receiver.post(message)
-
-
-def message(told: Told, site: str) -> Message:
-    """What is sent of a change."""
-    change = told.change
-    return Message(
-        change=msgspec.structs.replace(change, who=_cut(change.who), why=_cut(change.why)),
-        at_s=told.at_s,
-        time=told.time,
-        score=told.score,
-        reason=_cut(told.reason),
-        id=uuid.uuid4().hex,
-        site=_cut(site),
-        queued=_utc_now(),
-    )
-
-
-def _utc_now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-
-
-def _cut(words: str) -> str:
-    """What people type may be long, and no Unicode."""
-    return words[:LONGEST_WORDS].encode(errors="replace").decode()

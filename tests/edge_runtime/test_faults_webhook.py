@@ -9,8 +9,8 @@ import tracemalloc
 
 import pytest
 
+from edge_runtime.outputs.message import message
 from edge_runtime.outputs.receiver import Receiver
-from edge_runtime.outputs.webhook import message
 from edge_runtime.outputs.worker import OutputError
 from tests.conftest import hum, write_wav
 from tests.edge_runtime import receivers

@@ -8,10 +8,9 @@ import time
 import pytest
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.outputs import webhook as webhook_module
+from edge_runtime.outputs.message import LONGEST_WORDS, message
 from edge_runtime.outputs.open import check_output, open_output
 from edge_runtime.outputs.settings import WebhookSettings
-from edge_runtime.outputs.webhook import message
 from edge_runtime.outputs.worker import OutputError
 from tests.edge_runtime.receivers import (  # noqa: F401 - fixtures
     Bad,
@@ -116,7 +115,7 @@ def test_what_people_type_may_be_long_and_no_unicode(hook, inbox):
     shift = hook(inbox.url)
     shift.update([told(reason="x" * 100_000 + "\udcff"), told(reason="\udcff", score=float("nan"))], [])
     until(lambda: len(inbox.messages) == 2)
-    assert len(inbox.messages[0]["reason"]) == webhook_module.LONGEST_WORDS
+    assert len(inbox.messages[0]["reason"]) == LONGEST_WORDS
     assert (inbox.messages[1]["reason"], inbox.messages[1]["score"]) == ("?", None)
 
 

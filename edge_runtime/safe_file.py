@@ -1,0 +1,41 @@
+"""Files that are whole after a lost supply: written under another name, synced, renamed, and their folder synced."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+PARTIAL = ".partial"  # the end of a name while it is written
+
+
+def write(path: Path, data: bytes) -> None:
+    """Whole or not at all, and on the disk when this returns; folders that are missing are made."""
+    make(path.parent)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:  # an interrupt too: nothing half-written stays
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    sync(path.parent)
+
+
+def make(folder: Path) -> None:
+    """A folder, and those above it, on the disk when this returns."""
+    if not folder.exists():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def sync(folder: Path) -> None:
+    """The names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
