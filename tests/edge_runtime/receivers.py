@@ -129,6 +129,13 @@ def pour(connection):
         connection.sendall(b"x" * 65_536)
 
 
+def dally(connection):
+    """A good answer whose body does not come."""
+    whole(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+    time.sleep(60.0)
+
+
 def reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
