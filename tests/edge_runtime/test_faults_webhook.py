@@ -61,10 +61,11 @@ def test_a_receiver_that_behaves_badly_takes_little_time_and_memory_and_the_mess
 
 
 @pytest.mark.parametrize("how", ["pour", "dally"])
-def test_what_comes_behind_a_good_answer_is_neither_read_nor_waited_for(closing, hook, how):
+def test_what_comes_behind_a_good_answer_is_neither_read_nor_waited_for(closing, hook, how, monkeypatch):
+    monkeypatch.setattr("edge_runtime.outputs.receiver.BODY_S", 20.0)
     shift = hook(closing(Bad(getattr(receivers, how))).url, timeout_s=30.0)
     shift.update([told()], [])
-    assert until(lambda: not shift._outbox) < 0.8  # s; a body is waited for during 1 s
+    assert until(lambda: not shift._outbox) < 5.0  # s
     assert list(shift.failures()) == []
 
 
@@ -73,7 +74,7 @@ def test_who_is_not_there_is_said_once_and_nothing_waits_for_it(hook, url, soon)
     shift = hook(url.format(port=free_port()))
     began = time.monotonic()
     shift.update(messages(50), [])
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1.0  # s, for all 50; one try of the name alone may take longer
     lines = fed(shift, lambda: shift._courier._failures > 3, 30.0)
     assert len(lines) == 1 and "cannot be reached (" in lines[0] and "see its url and the network" in lines[0]
     began = time.monotonic()
@@ -91,7 +92,7 @@ def test_a_receiver_that_hangs_delays_neither_the_loop_nor_the_end(hook, closing
         shift.feed(True)
         list(shift.failures())
         longest = max(longest, time.monotonic() - began)
-    assert longest < 0.1  # s; the loop turns every 0.05 s
+    assert longest < 0.5  # s, on a busy machine; the receiver would take 30
     figure("webhook's update, the longest of 200", seconds=longest)
     until(lambda: len(list((tmp_path / "outbox" / "shift").glob("[0-9]*.json"))) == 200)
     began = time.monotonic()

@@ -146,6 +146,14 @@ MISTAKES = {
     "a long horn": (machines(a="{kind: sound, file: long.wav}"), "/long.wav: 61 s long, wanted up to 60 s"),
     "no command": (machines(a="{kind: command, command: ''}"), ": output a: command '': no such program"),
     "quotes": (machines(a="{kind: command, command: 'a \"'}"), ': output a: command a ": No closing quotation'),
+    "an address that is none": (
+        machines(a="{kind: webhook, url: example.org}"),
+        ": outputs.a: url: wanted http or https and a host; write it as https://host:port/path",
+    ),
+    "a secret in a header": (
+        machines(a="{kind: webhook, url: 'https://example.org', headers: {authorization: x}}"),
+        ": outputs.a: headers: authorization is written by the webhook itself; give token_file",
+    ),
     "a relay below 0": (
         machines(a="{kind: relay, chip: /dev/gpiochip0, line: -1}"),
         ": outputs.a.line -1: wanted 0 or more",
@@ -194,6 +202,14 @@ def test_one_machine_without_state_is_said_in_the_right_words(validate):
     out = validate(machines())[1].splitlines()[-1]
     assert out.endswith("site.yaml: 1 machine, as it should be; no state is kept: no `state:` is given, alarms do not "
                         "survive a restart and nobody can acknowledge")  # fmt: skip
+
+
+def test_a_webhook_without_state_is_said_and_its_files_lie_beside_the_site(validate, folder):
+    (folder / "shift.token").write_text("abc")
+    text = machines(a="{kind: webhook, url: 'https://example.org', token_file: shift.token}")
+    assert validate(text)[1].endswith("; a restart forgets what a webhook has not delivered\n")
+    assert load_site(folder / "site.yaml").outputs["a"].token_file == str(folder / "shift.token")
+    assert "forgets" not in validate(text + "state: kept\n")[1]
 
 
 def test_two_machines_with_a_state_are_said_in_the_right_words(validate, folder):
