@@ -27,9 +27,10 @@ class Answer(msgspec.Struct, frozen=True):
     """What the receiver says."""
 
     status: int
-    words: str  # its reason, and the beginning of its text where it does not take the message
+    reason: str  # "Not Found"
+    words: str  # the beginning of its text, where it does not take the message
     retry_after_s: float = 0.0  # seconds that it asks to be left alone
-    location: str = ""  # where it redirects to
+    location: str = ""  # where it redirects to, without a query
 
 
 class Receiver:
@@ -154,10 +155,10 @@ def _answer(connected: socket.socket, deadline: float) -> Answer:
     said = b""
     with contextlib.suppress(http.client.HTTPException, ValueError):
         said = b"" if taken else response.read(BODY_BYTES)
-    words = " ".join(f"{response.reason} {said.decode(errors='replace')}".split())
+    words = " ".join(said.decode(errors="replace").split())
     retry_after_s = _seconds(response.getheader("Retry-After", ""), response.getheader("Date", ""))
-    location = response.getheader("Location", "")
-    return Answer(response.status, _line(words), retry_after_s, _line(location))
+    location = response.getheader("Location", "").partition("?")[0]
+    return Answer(response.status, _line(response.reason), _line(words), retry_after_s, _line(location))
 
 
 def _head(connected: socket.socket, deadline: float) -> tuple[bytes, bytes]:

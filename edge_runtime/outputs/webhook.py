@@ -93,16 +93,18 @@ class Courier:
         """Said once for each status."""
         if answer.status != self._refusal:
             lies = "it is lost" if where is None else f"it lies in {where}"
-            self._say(f"{self._place} refuses a message ({answer.status} {answer.words}); {lies}, the next goes on")
+            why = f"{answer.status} {answer.reason} {answer.words}".strip()
+            self._say(f"{self._place} refuses a message ({why}); {lies}, the next goes on")
             self._refusal, self._refused = answer.status, 0
         self._refused += 1
 
     def _words(self, answer: "Answer") -> str:
+        """Without its text, which may be another at each try, and so would be said at each."""
         if 300 <= answer.status < 400:
             todo = f"redirects are not followed: give {answer.location or 'the address that it is now'} as url"
         else:
             todo = TODO.get(answer.status, "it is asked again until it takes them")
-        return f"{self._place} takes no messages ({answer.status} {answer.words}); {todo}"
+        return f"{self._place} takes no messages ({answer.status} {answer.reason}); {todo}"
 
 
 def waits(status: int) -> bool:
