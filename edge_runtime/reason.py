@@ -69,9 +69,13 @@ def deviation(mel: Floats, machine: Machine) -> Floats:
 
 def nearest(level: Floats, spectra: Floats) -> Floats:
     """Mean log-mel [n_mels], spectra [k, n_mels] -> the one that most bands are near to, however far the others are."""
-    distances = np.minimum(np.abs(level - spectra), ENOUGH_DB).mean(axis=1)
-    found: Floats = spectra[np.argmin(distances)]
+    found: Floats = spectra[nearest_number(level, spectra)]
     return found
+
+
+def nearest_number(level: Floats, spectra: Floats) -> int:
+    """Which of the spectra that is."""
+    return int(np.argmin(np.minimum(np.abs(level - spectra), ENOUGH_DB).mean(axis=1)))
 
 
 def _runs(away: Doubles, rest: Floats) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from edge_runtime.detector import Detector, Ear
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import SAMPLE_RATE
 from edge_runtime.listening import events
-from edge_runtime.listening.service import stop_signals
+from edge_runtime.listening.stopping import stop_signals
 from edge_runtime.saving import ClipWriter, clip_folder
 from edge_runtime.sound import sound_files
 

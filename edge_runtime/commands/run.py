@@ -16,7 +16,8 @@ from edge_runtime.listening import events, keeping, opening, saying
 from edge_runtime.listening.log import Log
 from edge_runtime.listening.notify import Notify
 from edge_runtime.listening.opening import Placed
-from edge_runtime.listening.service import Service, stop_signals
+from edge_runtime.listening.service import Service
+from edge_runtime.listening.stopping import stop_signals
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.outputs.settings import Settings as OutputSettings
 from edge_runtime.quality import QualitySettings
@@ -28,6 +29,7 @@ OWN = (  # what a site file says itself
     *("machine", "threshold", "channel", "no_compare", "device", "rate", "on_delay", "off_delay", "command", "state"),
     "backend",
 )
+FILES_WAIT_S = 60.0  # that files, which come as fast as they are taken, wait for the disk
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,14 +52,17 @@ def run(options: argparse.Namespace) -> int:
         panel = keeping.panel(site, journal)
         saver = Saver(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
         posts = opening.posts(placed, sources, networks, panel, saver)
-        signs = keeping.signs(site, journal, placed, sources, stack)
+        recording = keeping.recording(site, journal, placed, panel, notes, FILES_WAIT_S if options.file else 0.0)
+        signs = keeping.signs(site, journal, placed, sources, stack, recording)
         annunciator = opening.annunciator(site)
         tell = _teller(options, file, short, stop, stack)
         for start in opening.starts(placed, sources):
             tell(start)
         bundles = opening.Bundles({one.bundle.folder: one.bundle for one in placed}.values())
         notices = [bundles.changes, notes.take]
-        service = Service(posts, tell, panel, annunciator, networks.changes, notices, notify, signs=signs)
+        service = Service(
+            posts, tell, panel, annunciator, networks.changes, notices, notify, signs=signs, recording=recording
+        )
         service.listen(stop, options.seconds)
     return 0
 

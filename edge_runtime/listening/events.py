@@ -100,6 +100,17 @@ class Alarm(Event, frozen=True):
         )
 
 
+class Recorded(Event, frozen=True):
+    """An event folder was written: at the raise of an alarm ("open"), and when it is over ("whole" or "cut")."""
+
+    at_s: float
+    id: str  # its folder in STATE/events
+    machine: str
+    state: str
+    seconds: float  # of sound
+    bytes: int
+
+
 class Microphone(Event, frozen=True):
     """A microphone is heard, or is not."""
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from edge_runtime.alarm.condition import begins
 from edge_runtime.capture import Source
 from edge_runtime.journal.rows import Listened, Moment
-from edge_runtime.listening.opening import Notes, Placed
+from edge_runtime.listening.opening import Notes, Placed, channels
 from edge_runtime.listening.panel import Panel
 from edge_runtime.site_file import Site
 
 if TYPE_CHECKING:
     from edge_runtime.journal import Journal
+    from edge_runtime.listening.recording import Recording
     from edge_runtime.listening.signs import Signs
 
 
@@ -42,12 +43,53 @@ def panel(site: Site, kept: Journal | None) -> Panel:
     return Panel({name: machine.alarm for name, machine in site.machines.items()}, kept, moment)
 
 
+def recording(
+    site: Site,
+    kept: Journal | None,
+    placed: Sequence[Placed],
+    panel: Panel,
+    notes: Notes,
+    wait_s: float = 0.0,
+) -> Recording | None:
+    """What keeps the sound around alarms, where the site wants it. `wait_s`: that sound may wait for the disk."""
+    if site.recorder is None or site.state is None or kept is None:
+        return None
+    from edge_runtime.listening.recording import Recording, opened
+    from edge_runtime.recorder.going import Watched
+
+    watched = [
+        Watched(
+            one.machine,
+            one.settings.machine or _only(one),
+            begins(one.settings.alarm.alarm, one.machine),
+            one.settings.microphone,
+            channels([other for other in placed if other.settings.microphone == one.settings.microphone]).index(
+                one.settings.channel
+            ),
+            one.bundle.model.window,
+            one.bundle.model.hop,
+            str(one.bundle.folder),
+            one.bundle.model_hash,
+        )
+        for one in placed
+    ]
+    recorder, there = opened(site, site.recorder, watched, panel.statuses, notes, wait_s)
+    return Recording(recorder, kept, there)
+
+
+def _only(placed: Placed) -> str:
+    """The machine of a bundle that knows one; references of the site's own have the site's name."""
+    known = placed.bundle.machines
+    return known[0] if placed.settings.references is None and len(known) == 1 else placed.name
+
+
 def signs(
     site: Site,
     kept: Journal | None,
     placed: Sequence[Placed],
     sources: Mapping[str, Source],
     stack: contextlib.ExitStack,
+    recording: Recording | None = None,
 ) -> Signs | None:
     """What others see of the listening, where the site has a state folder to look into."""
     if kept is None or site.state is None:
@@ -57,7 +99,7 @@ def signs(
 
     live = Live(Path(site.state))
     stack.callback(live.close)
-    kept.listened([_listened(one, sources) for one in placed])
+    kept.listened([_listened(one, sources) for one in placed], recording.there if recording is not None else ())
     return Signs(kept, live, "onnxruntime")
 
 

@@ -7,10 +7,9 @@ engines and microphones have threads and processes of their own.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +32,7 @@ from edge_runtime.outputs import Told
 from edge_runtime.stages import UNMEASURED, Stages
 
 if TYPE_CHECKING:
+    from edge_runtime.listening.recording import Recording
     from edge_runtime.listening.signs import Signs
 
 POLL_S = 0.05  # the longest wait for sound
@@ -55,11 +55,13 @@ class Service:
         notify: Notify | None = None,
         stages: Stages = UNMEASURED,
         signs: Signs | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """`backends`: who computes now, and why, since last asked; `notices`: (about what, words) since last asked.
 
-        `signs`: what others see of the listening; it is told of everything.
+        `signs`: what others see of the listening; it is told of everything. `recording`: keeps sound around alarms.
         """
+        self._recording = recording
         self._posts, self._told, self._panel, self._stages, self._signs = posts, tell, panel, stages, signs
         self._backends, self._notices = backends, notices
         self._notify, self._annunciator = notify or Notify(), annunciator or Annunciator()
@@ -100,6 +102,8 @@ class Service:
     def take(self, post: Post, block: Block) -> None:
         """The next block of a post."""
         self._took_s = time.monotonic()
+        if self._recording is not None:
+            self._recording.sound(post, block)
         for found in post.take(block):
             if isinstance(found, Judged):
                 self._window(post, found)
@@ -117,6 +121,8 @@ class Service:
         self._judged = True
         start_s, end_s = [(judged.begin + sample) / post.sample_rate for sample in (window.start, window.end)]
         found, moment = window.quality, self._moment(end_s)
+        if self._recording is not None:
+            self._recording.window(judged, moment)
         self._tell_backends(end_s)
         told = events.Window(
             start_s,
@@ -150,6 +156,8 @@ class Service:
     def _changed(self, change: alarm.Change, moment: Moment, found: Finding | None = None) -> None:
         """It is in the journal already; now it is told."""
         score, reason, since_s = (found.score, found.reason, found.since_s) if found else (None, None, None)
+        if self._recording is not None:
+            self._recording.changed(change, moment, since_s, reason)
         told = Told(change, moment.at_s, moment.time, score, change.why if reason is None else reason.words)
         self._tell(events.Alarm.of(told, since_s, moment.clock, reason))
         self._annunciator.update([told], self._panel.statuses)
@@ -166,12 +174,17 @@ class Service:
                 self._tell(events.Notice(now_s, about, words))
         for output, words in self._annunciator.failures():
             self._tell(events.Notice(now_s, f"output {output}", words))
+        self._tell_recorded(moment)
         self._annunciator.feed(self._known())
         if self._signs is not None:
             self._signs.show(self._posts, self._panel, moment)
         if self._judged:
             self._notify.watchdog()
             self._notify.status(self._status())
+
+    def _tell_recorded(self, moment: Moment) -> None:
+        for event in () if self._recording is None else self._recording.attend(moment):
+            self._tell(event)
 
     def _status(self) -> str:
         """One line for `systemctl status`."""
@@ -225,8 +238,16 @@ class Service:
             stack.callback(self._annunciator.close, CLOSE_S)
             for post in self._posts:
                 stack.callback(self._tell_end, post, error)
+            stack.callback(self._end_recording)
+            for post in self._posts:
                 stack.callback(self._account, post, seconds)
             stack.callback(self._close_sources)
+
+    def _end_recording(self) -> None:
+        """What is not over is cut here."""
+        if self._recording is not None:
+            self._recording.close()
+            self._tell_recorded(self._moment(self._posts[0].now_s))
 
     def _close_sources(self) -> None:
         """Side by side: one that hangs takes nothing of the others' time."""
@@ -271,20 +292,3 @@ def _cut(block: Block, post: Post, seconds: float | None) -> Block:
 def _left(post: Post, seconds: float) -> int:
     """Samples that are yet to be heard there."""
     return max(0, round(seconds * post.sample_rate) - (post.at - post.lost))
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, so that a run ends in order; the second one ends it at once."""
-    stop = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

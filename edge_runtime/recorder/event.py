@@ -30,6 +30,7 @@ ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-\w[\w.-]*")
 
 T = TypeVar("T")
 What = Literal["fault", "normal", "disturbance", "microphone", "unclear"]
+State = Literal["open", "whole", "cut"]  # open: it goes on; cut: the listening ended in the middle of it
 WHATS: tuple[What, ...] = get_args(What)
 MEANINGS: dict[What, str] = {
     "fault": "the machine: a fault, or the beginning of one",
@@ -38,6 +39,15 @@ MEANINGS: dict[What, str] = {
     "microphone": "the microphone or its wiring",
     "unclear": "nobody can say",
 }
+
+
+class Pictures(msgspec.Struct, frozen=True):
+    """What the colours and columns of the pictures stand for; rows are mel bands, the highest on top."""
+
+    low_db: float  # the darkest colour of the spectrogram
+    high_db: float  # the lightest
+    most_db: float  # the reddest colour of the deviation; below 0 the bluest
+    column_s: float  # seconds of sound to a column
 
 
 class EventWindow(msgspec.Struct, frozen=True):
@@ -60,7 +70,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machine: str
     kind: Kind
     level: Level  # the highest it came to
-    state: Literal["open", "whole", "cut"]  # open: it goes on; cut: the listening ended in the middle of it
+    state: State
     time: str  # UTC of the raise, ISO 8601
     clock: str  # what was wrong with the wall clock then, or ""
     seconds: float  # of sound
@@ -75,6 +85,11 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_rate: int  # Hz
     privacy: Literal["sound", "features-only"]
     normal_db: float | None = None  # mean distance over bands of normal.flac from the window that alarmed, dB
+    known_as: str = ""  # the machine's name in the bundle
+    excess: float = 0.0  # the highest score above the threshold, in distances from the normal median to the threshold
+    gaps: list[tuple[float, float]] = []  # in the event's sound, seconds: lost, and silent here; of 0 s: a break
+    pictures: Pictures | None = None
+    bytes: int = 0  # of all its files but this one and label.json
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -1,0 +1,105 @@
+"""Between the loop that listens and the recorder, whose faults end the recording and never the listening."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from edge_runtime.alarm import Change, Status
+from edge_runtime.capture import Block
+from edge_runtime.journal import Journal, Moment, Recorded
+from edge_runtime.listening import events
+from edge_runtime.listening.opening import Notes
+from edge_runtime.listening.post import Judged, Post
+from edge_runtime.reason import Reason
+from edge_runtime.recorder import disk, event, folder, normals
+from edge_runtime.recorder.going import Watched, folder_name
+from edge_runtime.recorder.normals import Normals
+from edge_runtime.recorder.recorder import Recorder
+from edge_runtime.recorder.settings import RecorderSettings
+from edge_runtime.recorder.writer import Removed, Writer
+from edge_runtime.site_file import Site
+
+CLOSE_S = 2.0  # seconds that what is not written yet has at the end
+ABOUT = "recorder"
+
+
+class Recording:
+    """The recorder, guarded; its rows go into the journal."""
+
+    def __init__(self, recorder: Recorder, journal: Journal, there: Sequence[Recorded] = ()) -> None:
+        """`there`: events of before this start."""
+        self._recorder: Recorder | None = recorder
+        self._journal, self.there = journal, list(there)
+        self._trouble = ""
+
+    def sound(self, post: Post, block: Block) -> None:
+        """The next block of a post, before the post takes it."""
+        self._try(lambda to: to.sound(post.name, post.at + block.lost, block.samples, block.new is not None))
+
+    def window(self, judged: Judged, moment: Moment) -> None:
+        """A window, before anything that follows from it."""
+        self._try(lambda to: to.window(judged.monitor.name, judged.begin, judged.window, moment))
+
+    def changed(self, change: Change, moment: Moment, since_s: float | None, reason: Reason | None) -> None:
+        """An alarm."""
+        self._try(lambda to: to.changed(change, moment, since_s, reason))
+
+    def attend(self, moment: Moment) -> Iterator[events.Event]:
+        """Once round the loop -> what is to be told."""
+        if self._trouble:
+            yield events.Notice(moment.at_s, ABOUT, self._trouble)
+            self._trouble = ""
+        if self._recorder is None:
+            return
+        for row in list(self._recorder.attend(moment)):
+            if isinstance(row, Removed):
+                self._journal.removed(row.id)
+                continue
+            one = row.row
+            self._journal.recorded(one)
+            yield events.Recorded(moment.at_s, one.id, one.machine, row.state, one.seconds, one.bytes)
+        for words in self._recorder.notices():
+            yield events.Notice(moment.at_s, ABOUT, words)
+
+    def close(self) -> None:
+        """What waits is written, for so long as may be."""
+        self._try(lambda to: to.close(CLOSE_S))
+
+    def _try(self, told: Callable[[Recorder], object]) -> None:
+        if self._recorder is None:
+            return
+        try:
+            told(self._recorder)
+        except Exception as error:  # a fault of the recorder's, whatever it is: those who listen go on
+            self._recorder = None
+            self._trouble = f"{type(error).__name__}: {error}; nothing is recorded until a restart, scoring goes on"
+
+
+def opened(
+    site: Site,
+    settings: RecorderSettings,
+    watched: Sequence[Watched],
+    statuses: Sequence[Status],
+    notes: Notes,
+    wait_s: float,
+) -> tuple[Recorder, list[Recorded]]:
+    """A recorder, and the events that are there; what a crash left half done is finished or gone."""
+    state = Path(site.state or "")
+    kept, rows = Normals(state), []
+    try:
+        for place in folder.mend(state / event.EVENTS):
+            notes.add(ABOUT, f"event {place.name} was cut: the listening ended in the middle of it")
+        for one in watched:
+            kept.open(one.machine.name, folder_name(one.machine.name), len(one.machine.normal_spectra))
+        rows = [row for _, row in disk.listed(event.folders(state))]
+        if settings.privacy == "features-only" and (count := sounding(state)):
+            words = f"{count} events and normal sounds that can be played are still there, of before; to remove them"
+            notes.add(ABOUT, f"{words}: python -m edge_runtime events purge --sound {state}")
+    except OSError as error:
+        notes.add(ABOUT, f"{error.filename or state}: {error.strerror}; scoring goes on")
+    writer = Writer(state, settings, kept, rows)
+    return Recorder(state, site.name, settings, watched, statuses, writer, kept, wait_s), rows
+
+
+def sounding(state: Path) -> int:
+    """Events and normal sounds that can be played."""
+    return sum((place / event.SOUND).exists() for place in event.folders(state)) + len(normals.files(state))

@@ -1,0 +1,144 @@
+"""Event folders on a disk that may fill up, or lose its power at any moment: each is whole, or it is not there.
+
+    events/ID             whole
+    events/.ID.partial    being written; with a manifest it is whole, too, and waits for its name
+    events/.ID.old        what a newer one of the same name replaces
+    events/.ID.gone       being removed
+
+`mend` makes of these what they were meant to be, once, before anything is written.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime.errors import DataError
+from edge_runtime.recorder import event
+from edge_runtime.recorder.event import Event
+
+PARTIAL, OLD, GONE = ".partial", ".old", ".gone"
+
+
+def put(events: Path, found: Event, files: Mapping[str, bytes], links: Iterable[tuple[str, Path]] = ()) -> Event:
+    """Write an event, or replace it and keep what people said of it -> its manifest. `links`: files of elsewhere."""
+    events.mkdir(parents=True, exist_ok=True)
+    partial = events / f".{found.id}{PARTIAL}"
+    try:
+        _clear(partial)
+        partial.mkdir()
+        for name, data in files.items():
+            save(partial / name, data)
+        for name, source in links:
+            _link(source, partial / name)
+        found = msgspec.structs.replace(found, bytes=sum(file.stat().st_size for file in partial.iterdir()))
+        save(partial / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
+        flush(partial)
+    except OSError:
+        _clear(partial)
+        raise
+    _name(partial, events / found.id)
+    return found
+
+
+def remove(folder: Path) -> bool:
+    """An event goes; whether it was there."""
+    gone = folder.with_name(f".{folder.name}{GONE}")
+    _clear(gone)
+    try:
+        folder.rename(gone)
+    except FileNotFoundError:
+        return False
+    flush(folder.parent)
+    _clear(gone)
+    return True
+
+
+def mend(events: Path) -> Iterator[Path]:
+    """After a crash: what was half done is finished or gone -> events that the end of the listening cut."""
+    if not events.is_dir():
+        return
+    for place in sorted(events.glob(".*"), key=lambda place: (place.suffix != PARTIAL, place)):  # the newer one first
+        name, kind = Path(place.name[1:]).stem, Path(place.name).suffix
+        folder = events / name
+        if kind in (PARTIAL, OLD) and not folder.exists() and (place / event.MANIFEST).is_file():
+            _carry(events / f".{name}{OLD}", place)
+            place.rename(folder)
+        elif kind in (PARTIAL, OLD, GONE):
+            _clear(place)
+    for place in sorted(events.iterdir()):
+        if event.ID.fullmatch(place.name) and place.is_dir() and _cut(place):
+            yield place
+
+
+def _cut(folder: Path) -> bool:
+    """Whether an event went on when the listening ended; now it says so."""
+    try:
+        found = event.read(folder)
+    except DataError:
+        return False
+    if found.state != "open":
+        return False
+    rewrite(folder, msgspec.structs.replace(found, state="cut"))
+    return True
+
+
+def rewrite(folder: Path, found: Event) -> None:
+    """Another manifest for the same files."""
+    partial = folder / f"{event.MANIFEST}{PARTIAL}"
+    partial.unlink(missing_ok=True)
+    save(partial, msgspec.json.format(msgspec.json.encode(found)))
+    partial.replace(folder / event.MANIFEST)
+    flush(folder)
+
+
+def save(file: Path, data: bytes) -> None:
+    """A new file, on the disk when this returns."""
+    with file.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def flush(folder: Path) -> None:
+    """What was renamed in it is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name(partial: Path, folder: Path) -> None:
+    """Give what is whole its name; an older one of that name steps aside first, a crash between leaves one of them."""
+    old = folder.with_name(f".{folder.name}{OLD}")
+    _clear(old)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(old)
+        _carry(old, partial)
+    partial.rename(folder)
+    flush(folder.parent)
+    _clear(old)
+
+
+def _carry(old: Path, new: Path) -> None:
+    """What people said of it."""
+    with contextlib.suppress(FileNotFoundError):
+        if old != new:
+            (old / event.LABEL).rename(new / event.LABEL)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file twice, at the cost of one; where the disk has no links, a copy."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        save(target, source.read_bytes())
+
+
+def _clear(folder: Path) -> None:
+    """Gone; a disk that refuses is told of when something is written next."""
+    shutil.rmtree(folder, ignore_errors=True)
