@@ -16,6 +16,8 @@
     python -m edge_runtime alarms SITE_OR_FOLDER               the alarms, who listens; --history N
     python -m edge_runtime ack SITE_OR_FOLDER MACHINE          also reset, silence, shelve, unshelve,
                                                                out-of-service, in-service
+    python -m edge_runtime events list SITE_OR_FOLDER          what was recorded around alarms; also show, label, mark,
+                                                               unmark, purge, export
 
 run BUNDLE tells events as JSON lines: start, recording, window, lost, microphone, backend, alarm, notice, end. Times
 are seconds of sound. run SITE.yaml says on stderr what a person should know, and keeps alarms in the site's `state:`
@@ -34,6 +36,7 @@ from edge_runtime.cli import parser, run_command
 
 HOME = dict.fromkeys(("devices", "record", "score"), "commands.clips")  # command -> module; the rest: commands.alarms
 HOME |= {"run": "commands.run", "validate": "commands.validate", "doctor": "doctor", "status": "commands.status"}
+HOME |= {"events": "commands.events"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from edge_runtime import doctor
-    from edge_runtime.commands import alarms, status
+    from edge_runtime.commands import alarms, events, status
 
     whole = parser(__doc__, "python -m edge_runtime")
     names = whole.add_subparsers(dest="name", required=True, metavar="COMMAND")
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.options(names.add_parser("doctor", help="is this device fit to listen?", allow_abbrev=False))
     status.add_options(names)
     alarms.add_options(names)
+    events.options(names.add_parser("events", help="what was recorded around alarms", allow_abbrev=False))
     return whole
 
 

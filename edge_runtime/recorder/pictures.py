@@ -33,8 +33,8 @@ def scale(mel: Floats, column_s: float) -> Pictures:
     heard = mel[np.isfinite(mel[:, 0])]
     if not len(heard):
         return Pictures(-100.0, -20.0, MOST_DB, column_s)
-    high = STEP_DB * math.ceil(float(heard.max()) / STEP_DB)
-    low = STEP_DB * math.floor(float(np.quantile(heard[:: max(1, len(heard) // 500)], 0.01)) / STEP_DB)
+    quiet, loud = np.quantile(heard[:: max(1, len(heard) // 500)], [0.01, 0.999])
+    low, high = STEP_DB * math.floor(quiet / STEP_DB), STEP_DB * math.ceil(loud / STEP_DB)
     return Pictures(max(low, high - RANGE_DB), max(high, low + STEP_DB), MOST_DB, column_s)
 
 

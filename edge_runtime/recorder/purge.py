@@ -1,0 +1,86 @@
+"""What people remove by hand: events, or what of them can be played."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge_runtime.errors import DataError
+from edge_runtime.journal import lock
+from edge_runtime.machine_file import load_arrays
+from edge_runtime.recorder import disk, event, folder, normals
+from edge_runtime.recorder.disk import Standing
+from edge_runtime.recorder.draft import AVERAGED, averaged, seen
+from edge_runtime.recorder.event import Event
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """A line for each thing."""
+
+    removed: list[str]
+    left: list[str]  # and why
+
+
+def purge(state: Path, ids: Iterable[str], before_s: float | None, sound: bool, marked: bool) -> Purged:
+    """Events of these names, or raised before that time (UTC seconds); `sound`: their sound alone, of all where none
+    is named. `marked`: marked ones, too.
+    """  # fmt: skip
+    listens = lock.holder(state) is not None
+    removed: list[str] = []
+    left: list[str] = []
+    named = [event.folder_of(state, one) for one in ids]
+    every = sound and not named and before_s is None
+    for place in named or event.folders(state):
+        found = disk.standing(place)
+        if found is None or not (named or every or _older(found[0], before_s)):
+            continue
+        if sound and not _plays(place):
+            continue
+        if found[0].marked and not marked:
+            left.append(f"{place.name}: marked; with --marked it goes, too")
+        elif found[0].state == "open" and listens:
+            left.append(f"{place.name}: it goes on; try again when it is over")
+        else:
+            removed.append(_removed(place, sound))
+    if every:
+        removed += list(_remove_normals(state))
+    return Purged(removed, left)
+
+
+def _removed(place: Path, sound: bool) -> str:
+    if not sound:
+        folder.remove(place)
+        return f"{place.name}: removed"
+    silence(place)
+    return f"{place.name}: its sound is removed"
+
+
+def silence(place: Path) -> Event:
+    """An event as `privacy: features-only` would have kept it."""
+    found = event.read(place)
+    arrays = load_arrays(place / event.FEATURES, "features of an event", "remove the whole event instead")
+    if "mel" not in arrays or "normal" not in arrays:
+        raise DataError(f"{place / event.FEATURES}: not features of an event; remove the whole event instead")
+    mel, normal = arrays["mel"].astype(np.float32), arrays["normal"].astype(np.float32)
+    averages = found.privacy == "features-only"
+    shown, files = seen(mel if averages else averaged(mel), normal, AVERAGED)
+    files[event.WINDOWS] = (place / event.WINDOWS).read_bytes()
+    mute = msgspec.structs.replace(found, privacy="features-only", normal_db=None, pictures=shown)
+    return folder.put(place.parent, mute, files)
+
+
+def _older(one: Standing, before_s: float | None) -> bool:
+    """Of an event whose clock was not set nobody knows."""
+    return before_s is not None and one.utc_s is not None and one.utc_s < before_s
+
+
+def _plays(place: Path) -> bool:
+    return any((place / name).exists() for name in (event.SOUND, event.NORMAL))
+
+
+def _remove_normals(state: Path) -> Iterator[str]:
+    """Of the site; a listener that keeps sound writes new ones."""
+    for file in normals.files(state):
+        file.unlink(missing_ok=True)
+        yield f"normal sound {file.relative_to(state / normals.FOLDER)}: removed"
