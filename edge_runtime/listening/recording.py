@@ -1,5 +1,6 @@
 """Between the loop that listens and the recorder, whose faults end the recording and never the listening."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from edge_runtime.listening import events
 from edge_runtime.listening.opening import Notes
 from edge_runtime.listening.post import Judged, Post
 from edge_runtime.reason import Reason
-from edge_runtime.recorder import disk, event, folder, normals
+from edge_runtime.recorder import event, folder, normals
 from edge_runtime.recorder.going import Watched, folder_name
 from edge_runtime.recorder.normals import Normals
 from edge_runtime.recorder.recorder import Recorder
 from edge_runtime.recorder.settings import RecorderSettings
-from edge_runtime.recorder.writer import Removed, Writer
+from edge_runtime.recorder.shelf import Removed, Shelf
+from edge_runtime.recorder.writer import Writer
 from edge_runtime.site_file import Site
 
 CLOSE_S = 2.0  # seconds that what is not written yet has at the end
@@ -84,20 +86,22 @@ def opened(
 ) -> tuple[Recorder, list[Recorded]]:
     """A recorder, and the events that are there; what a crash left half done is finished or gone."""
     state = Path(site.state or "")
-    kept, rows = Normals(state), []
+    kept, shelf = Normals(state), Shelf(state)
     try:
         for place in folder.mend(state / event.EVENTS):
             notes.add(ABOUT, f"event {place.name} was cut: the listening ended in the middle of it")
         for one in watched:
             kept.open(one.machine.name, folder_name(one.machine.name), len(one.machine.normal_spectra))
-        rows = [row for _, row in disk.listed(event.folders(state))]
+        deque(shelf.look(), maxlen=0)
         if settings.privacy == "features-only" and (count := sounding(state)):
             words = f"{count} events and normal sounds that can be played are still there, of before; to remove them"
             notes.add(ABOUT, f"{words}: python -m edge_runtime events purge --sound {state}")
     except OSError as error:
         notes.add(ABOUT, f"{error.filename or state}: {error.strerror}; scoring goes on")
-    writer = Writer(state, settings, kept, rows)
-    return Recorder(state, site.name, settings, watched, statuses, writer, kept, wait_s), rows
+    rows = shelf.rows
+    writer = Writer(shelf, settings, kept)
+    ids = [row.id for row in rows]
+    return Recorder(site.name, settings, watched, statuses, writer, kept, ids, wait_s), rows
 
 
 def sounding(state: Path) -> int:

@@ -1,7 +1,7 @@
 """How much of the disk events may take, for how long, and which goes first. Pure but for `standing`."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -104,8 +104,3 @@ def seconds(time: str) -> float | None:
         return datetime.datetime.fromisoformat(time).timestamp()
     except ValueError:
         return None
-
-
-def listed(folders: Sequence[Path]) -> list[tuple[Standing, Recorded]]:
-    """Every event of these folders that is there."""
-    return [found for folder in folders if (found := standing(folder)) is not None]

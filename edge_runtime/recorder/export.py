@@ -173,7 +173,7 @@ def _heard(found: Event, samples: int) -> Iterator[tuple[int, int]]:
 
 
 def _places(start: int, end: int, first: int, last: int, length: int) -> Iterator[int]:
-    """First samples of clips between `first` and `last`, side by side; too short a stretch borrows what is beside it."""
+    """First samples of clips between `first` and `last`, side by side; too short a stretch borrows beside it."""
     low, high = max(start, first), min(end, last)
     if low >= high or end - start < length:
         return

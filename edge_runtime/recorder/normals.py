@@ -4,6 +4,7 @@ STATE/normal/MACHINE/03.flac    a window whose nearest normal spectrum is the fo
                                 its mean log-mel
 """
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import numpy as np
 import soundfile
 
 from edge_runtime.features import Floats
-from edge_runtime.recorder import folder
+from edge_runtime.recorder import disk, folder
 from edge_runtime.recorder.draft import flac
 from edge_runtime.recorder.memory import Samples
 
@@ -45,6 +46,9 @@ class Normals:
                 file.unlink(missing_ok=True)
             else:
                 found[file] = np.array(heard.level, np.float32)
+                age_s = time.time() - (disk.seconds(heard.time) or float("inf"))
+                fresh_s = DAY_S - age_s if age_s >= 0.0 else DAY_S  # of one from the future: the clock is not set yet
+                self._next_s[machine, int(file.stem)] = time.monotonic() + fresh_s
         self._there[machine] = found
 
     def wants(self, machine: str, number: int, now_s: float) -> bool:

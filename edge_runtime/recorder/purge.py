@@ -1,5 +1,6 @@
 """What people remove by hand: events, or what of them can be played."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -84,3 +85,6 @@ def _remove_normals(state: Path) -> Iterator[str]:
     for file in normals.files(state):
         file.unlink(missing_ok=True)
         yield f"normal sound {file.relative_to(state / normals.FOLDER)}: removed"
+    for place in [*(state / normals.FOLDER).glob("*"), state / normals.FOLDER]:
+        with contextlib.suppress(OSError):  # of what is not ours it is not empty
+            place.rmdir()

@@ -8,19 +8,18 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 
 from edge_runtime.alarm.words import RANK, Change, Level, Status
 from edge_runtime.detector import Window
 from edge_runtime.features import SAMPLE_RATE, Floats
 from edge_runtime.journal.rows import Moment
 from edge_runtime.reason import Reason, nearest_number
-from edge_runtime.recorder import event
 from edge_runtime.recorder.going import Going, Heard, Watched, distance, folder_name
 from edge_runtime.recorder.memory import Memory, in_16_bits
 from edge_runtime.recorder.normals import Normal, Normals
 from edge_runtime.recorder.settings import RecorderSettings
-from edge_runtime.recorder.writer import Row, Writer
+from edge_runtime.recorder.shelf import Row
+from edge_runtime.recorder.writer import Writer
 from edge_runtime.scoring import Machine
 
 SLACK_S = 10.0  # seconds of sound beyond the longest event: so long an event may wait for the disk
@@ -35,17 +34,19 @@ class Recorder:
 
     def __init__(
         self,
-        state: Path,
         site: str,
         settings: RecorderSettings,
         watched: Iterable[Watched],
         statuses: Iterable[Status],
         writer: Writer,
         normals: Normals,
+        taken: Iterable[str] = (),
         wait_s: float = 0.0,
     ) -> None:
-        """`statuses`: of every alarm, as before a restart; `wait_s`: that who tells of files may be kept waiting."""
-        self._site, self._settings, self._state, self._wait_s = site, settings, state, wait_s
+        """`statuses`: of every alarm, as before a restart; `taken`: names of the events that are there; `wait_s`: that
+        who tells of files may be kept waiting.
+        """  # fmt: skip
+        self._site, self._settings, self._wait_s = site, settings, wait_s
         self._watched = {one.machine.name: one for one in watched}
         self._writer, self._normals = writer, normals
         longest = round((settings.longest_s + SLACK_S) * SAMPLE_RATE)
@@ -63,7 +64,7 @@ class Recorder:
             self._know(status.machine, status.kind, status.level, status.state)
         self._calm = {name: _calm(one.machine) for name, one in self._watched.items()}
         self._events: list[Going] = []
-        self._ids: set[str] = set()
+        self._ids = set(taken)
         self._sweep_s, self._steady_s, self._offset_s = float("-inf"), time.monotonic(), 0.0
 
     def sound(self, microphone: str, at: int, samples: Floats, new: bool) -> None:
@@ -154,7 +155,7 @@ class Recorder:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment.utc_s))
         wanted = name = f"{stamp}-{folder_name(machine)}"
         number = 1
-        while name in self._ids or (self._state / event.EVENTS / name).exists():
+        while name in self._ids:
             number += 1
             name = f"{wanted}.{number}"
         self._ids.add(name)

@@ -5,38 +5,21 @@ import errno
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from edge_runtime.journal.rows import Recorded
 from edge_runtime.recorder import disk, event, folder
-from edge_runtime.recorder.disk import MB, Standing
+from edge_runtime.recorder.disk import MB
 from edge_runtime.recorder.draft import Draft
-from edge_runtime.recorder.event import State
 from edge_runtime.recorder.normals import Normals
 from edge_runtime.recorder.settings import RecorderSettings
+from edge_runtime.recorder.shelf import Row, Shelf
 
 WAITING = 4  # jobs, each with up to longest_s of sound in memory
-SAID = 64  # lines and rows kept until somebody asks
+SAID = 64  # lines kept until somebody asks
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """An event folder is gone."""
-
-    id: str
-
-
-class Written(msgspec.Struct, frozen=True):
-    """An event folder is there, or has changed."""
-
-    row: Recorded
-    state: State
-
-
-Row = Written | Removed
 
 
 class RoomError(OSError):
@@ -46,12 +29,11 @@ class RoomError(OSError):
 class Writer:
     """Does one job after another; `put` refuses where too many wait."""
 
-    def __init__(self, state: Path, settings: RecorderSettings, normals: Normals, rows: Sequence[Recorded]) -> None:
-        """`rows`: the events that are there."""
-        self._events, self._settings, self._normals = state / event.EVENTS, settings, normals
-        self._known = {row.id for row in rows}
+    def __init__(self, shelf: Shelf, settings: RecorderSettings, normals: Normals) -> None:
+        """`shelf`: with the events that are there; this thread's from now on."""
+        self._events, self._shelf, self._settings, self._normals = shelf.events, shelf, settings, normals
         self._jobs: deque[Callable[[], None]] = deque()
-        self._busy, self._stop = False, False
+        self._stop = False
         self._changed: deque[Row] = deque()
         self._said: deque[str] = deque(maxlen=SAID)
         self._trouble = ""
@@ -80,23 +62,19 @@ class Writer:
         size = sum(map(len, files.values()))
         self._make_room(size)
         try:
-            put = folder.put(self._events, sure, files, links)
+            folder.put(self._events, sure, files, links)
         except OSError as error:
             if error.errno not in FULL or not self._remove_one():
                 raise
-            put = folder.put(self._events, sure, files, links)
-        self._found(put.id)
+            folder.put(self._events, sure, files, links)
+        if self._trouble:
+            self._said.append("events are kept again")
+            self._trouble = ""
         self._fit()
 
     def sweep(self, now_s: float | None) -> None:
-        """Job: what is too old or too much goes; what somebody removed is told. `now_s`: UTC, None: not trusted."""
+        """Job: what is too old or too much goes; what somebody changed is told. `now_s`: UTC, None: not trusted."""
         self._now_s = now_s
-        there = {place.name for place in event.folders(self._events.parent)}
-        for name in sorted(self._known - there):
-            self._known.discard(name)
-            self._tell(Removed(name))
-        for name in sorted(there - self._known):  # by another hand, or swapped at that moment
-            self._found(name)
         self._fit()
 
     def changes(self) -> Iterator[Row]:
@@ -135,41 +113,32 @@ class Writer:
             self._report(trouble)
 
     def _report(self, trouble: str) -> None:
-        """Each trouble once, and that it is over."""
+        """Each trouble once; that it is over says an event that is written."""
         if trouble and trouble != self._trouble:
             self._said.append(trouble)
-        elif self._trouble and not trouble:
-            self._said.append("events are kept again")
-        self._trouble = trouble
+            self._trouble = trouble
 
-    def _found(self, name: str) -> None:
-        found = disk.standing(self._events / name)
-        if found is not None:
-            self._known.add(name)
-            self._tell(Written(found[1], found[0].state))
-
-    def _tell(self, row: Row) -> None:
-        self._changed.append(row)
-
-    def _standing(self) -> list[Standing]:
-        return [one for one, _ in disk.listed(event.folders(self._events.parent))]
+    def _look(self) -> None:
+        self._changed.extend(self._shelf.look())
 
     def _fit(self) -> None:
         """Within the budget and the time to keep."""
-        standing = self._standing()
-        keep_s = self._settings.keep_days * 86_400.0
-        for name in disk.removals(standing, self._settings.budget_mb * MB, keep_s, self._now_s):
+        self._look()
+        keep_s, most = self._settings.keep_days * 86_400.0, self._settings.budget_mb * MB
+        for name in disk.removals(self._shelf.standing, most, keep_s, self._now_s):
             self._remove(name)
 
     def _make_room(self, size: int) -> None:
-        """The least interesting go until so much of the disk stays free."""
+        """The least interesting go until so much of the disk stays free. What is marked stays."""
+        self._look()
+        marked = sum(one.bytes for one in self._shelf.standing if one.marked)
+        if marked > self._settings.budget_mb * MB:
+            words = f"what people marked takes {marked / MB:.0f} MB, budget_mb is {self._settings.budget_mb:g}"
+            raise RoomError(errno.ENOSPC, f"{words}: no other event may stay")
         while self._free() - size < self._settings.free_mb * MB:
             if not self._remove_one():
-                raise RoomError(
-                    errno.ENOSPC,
-                    f"{self._free() / MB:.0f} MB free of the disk, {self._settings.free_mb:g} are to stay (free_mb), "
-                    "and no event may go",
-                )
+                words = f"{self._free() / MB:.1f} MB of the disk are free, an event needs {size / MB:.1f}"
+                raise RoomError(errno.ENOSPC, f"{words}, free_mb is {self._settings.free_mb:g}; no other may go for it")
 
     def _free(self) -> int:
         with contextlib.suppress(FileNotFoundError):
@@ -179,14 +148,12 @@ class Writer:
 
     def _remove_one(self) -> bool:
         """The least interesting; whether there was one."""
-        standing = self._standing()
-        most = sum(one.bytes for one in standing) - 1
-        for name in disk.removals(standing, most, float("inf"), self._now_s)[:1]:
-            return self._remove(name)
-        return False
+        self._look()
+        most = sum(one.bytes for one in self._shelf.standing) - 1
+        names = disk.removals(self._shelf.standing, most, float("inf"), self._now_s)[:1]
+        return any(self._remove(name) for name in names)
 
     def _remove(self, name: str) -> bool:
         done = folder.remove(self._events / name)
-        self._known.discard(name)
-        self._tell(Removed(name))
+        self._changed.append(self._shelf.gone(name))
         return done

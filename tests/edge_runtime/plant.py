@@ -32,21 +32,33 @@ machines:
 class Plant:
     """The listener and its surroundings; `server` may be None where no sound is needed."""
 
-    def __init__(self, folder, server, bundle, device="pulsemic", rate=16_000, latching=False, more="", environment=()):
+    def __init__(
+        self, folder, server, bundle, device="pulsemic", rate=16_000, latching=False, more="", environment=(), before=()
+    ):
         self.folder, self.server, self.device = folder, server, device
         self.site, self.events = folder / "site.yaml", folder / "events.jsonl"
         self.site.write_text(
             SITE.format(device=device, rate=rate or "null", bundle=bundle, latching=str(latching).lower(), more=more)
         )
         self.environment = {**(server.environment if server else os.environ), **dict(environment)}
-        self.process, self.told, self._read = None, [], 0
+        self.process, self.told, self._read, self.before = None, [], 0, before
         self._players = []
 
     def start(self, *words):
         """Begin to listen; events of an earlier run are forgotten."""
         self.told, self._read = [], 0
         self.events.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "edge_runtime", "run", self.site, "--events", self.events, *words]
+        command = [
+            *self.before,
+            sys.executable,
+            "-m",
+            "edge_runtime",
+            "run",
+            self.site,
+            "--events",
+            self.events,
+            *words,
+        ]
         self.stderr = (self.folder / "stderr").open("w+")
         self.process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=self.environment, stderr=self.stderr)
         return self
