@@ -152,13 +152,13 @@ def purge(options: argparse.Namespace, state: Path) -> int:
 
 def export(options: argparse.Namespace, state: Path) -> int:
     """A data set of what people labelled."""
-    from edge_runtime.recorder import event, export
+    from edge_runtime.recorder import dataset, event
 
     names = dict(_renamed(words) for words in options.rename)
     folders = [folder for folder in event.folders(state) if options.machine in (None, event.read(folder).machine)]
     if not folders:
         raise ConfigError(f"{state}: no events{f' of {options.machine}' if options.machine else ''}; nothing to export")
-    done = export.export(folders, Path(options.out), options.clip_seconds, options.append, names)
+    done = dataset.export(folders, Path(options.out), options.clip_seconds, options.append, names)
     if options.json:
         print(msgspec.json.encode(done).decode())
     else:

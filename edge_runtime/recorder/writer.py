@@ -103,20 +103,19 @@ class Writer:
                     return
                 job = self._jobs.popleft()
                 self._wake.notify_all()
-            trouble = ""
             try:
                 job()
             except OSError as error:
-                trouble = f"events cannot be kept ({error.strerror or error}); scoring goes on"
+                self._report(f"{error.errno}", f"events cannot be kept ({error.strerror or error}); scoring goes on")
             except Exception as error:  # whatever it is, the next event may be written
-                trouble = f"an event is not kept ({type(error).__name__}: {error}); scoring goes on"
-            self._report(trouble)
+                words = f"{type(error).__name__}: {error}"
+                self._report(words, f"an event is not kept ({words}); scoring goes on")
 
-    def _report(self, trouble: str) -> None:
-        """Each trouble once; that it is over says an event that is written."""
-        if trouble and trouble != self._trouble:
-            self._said.append(trouble)
-            self._trouble = trouble
+    def _report(self, trouble: str, words: str) -> None:
+        """Each trouble once; that it is over says the next event that is written."""
+        if trouble != self._trouble:
+            self._said.append(words)
+        self._trouble = trouble
 
     def _look(self) -> None:
         self._changed.extend(self._shelf.look())

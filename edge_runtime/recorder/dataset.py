@@ -58,16 +58,16 @@ class Machine:
         self.folder = data / self.name
         self._plain = next((kind for kind, place in PLAIN.items() if (self.folder / place).is_dir()), "")
         self.normals = 0  # clips since this began
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[tuple[Path, str], int] = {}
         self.known = self._known()
 
     def path(self, split: str, label: str, one: str) -> Path:
         """Of the next clip of that kind, from that event."""
-        key = split, label
-        if key not in self._numbers:
-            self._numbers[key] = self._greatest(split, label)
-        self._numbers[key] += 1
-        number, place = self._numbers[key], self._place(split, label)
+        place = self._place(split, label)
+        if (place, label) not in self._numbers:
+            self._numbers[place, label] = self._greatest(place, label)
+        self._numbers[place, label] += 1
+        number = self._numbers[place, label]
         if self._plain:
             return place / f"{number:06d}.wav"
         if self._section.startswith("id"):
@@ -89,10 +89,9 @@ class Machine:
         with (self.folder / LIST).open(newline="") as stream:
             return {row["event"] for row in csv.DictReader(stream)}
 
-    def _greatest(self, split: str, label: str) -> int:
+    def _greatest(self, place: Path, label: str) -> int:
         """Number of the last clip there; -1 where there is none. Names of other years count, too."""
         form = re.compile(rf"(?:{label}_{self._section}_(\d+)|{self._section}(?:_[a-z]+)*_{label}_(\d+)(?:_.*)?)\.\w+")
-        place = self._place(split, label)
         if self._plain:
             form = re.compile(r"(\d+)()\.\w+")
         found = [form.fullmatch(file.name) for file in place.iterdir()] if place.is_dir() else []
