@@ -1,21 +1,26 @@
 """A day of listening at the greatest speed, everything going wrong in it: is a window unaccounted for, does it grow?
 
     OMP_NUM_THREADS=1 python benchmarks/soak.py [--hours 24] [--machines 4]
+    OMP_NUM_THREADS=1 python benchmarks/soak.py --hours 12 --no-recorder        # alarms, scores and events of no sound
+    OMP_NUM_THREADS=1 python benchmarks/soak.py --hours 12 --no-journal         # nothing is kept at all
 
 Sound is made as it is heard: a hum in noise on every channel of one microphone, judged by the detector without a
 network in windows of 9.98 s every 0.99 s. In every hour, at moments drawn from a seed: lost blocks, a microphone
 that is gone for minutes, digital silence, a stuck buffer, clipping, a gain of +12 dB, another machine's sound (alarms,
 which a person acknowledges and resets through the journal), a network that raises once and one that raises for a
-minute. A command that hangs is told of every alarm; journal and events go to files. Prints, hour by hour, windows
-scored, unfit and lost, resident memory, files and threads; exit code 1 where those are not all that were due.
+minute. A command that hangs is told of every alarm. Journal, signs of life and recorder have a clock that goes as fast
+as the sound, and a folder on the disk. Prints, hour by hour, windows scored, unfit and lost, resident memory, files,
+threads and what was written; then how long the windows took. Exit code 1 where those are not all that were due.
 """
 
+import argparse
 import contextlib
+import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,129 +29,22 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import numpy as np
 import soundfile
 
+from benchmarks.a_day import RATE, Day, Injecting, SoundTime, hum
 from calib import fit
-from edge_runtime import features
 from edge_runtime.alarm import Action, AlarmSettings, Kept, LevelSettings
-from edge_runtime.backends import Arrays, Backend
 from edge_runtime.bundle import Bundle, open_bundle
-from edge_runtime.capture import Block, Change, MicrophoneSettings
+from edge_runtime.capture import MicrophoneSettings
 from edge_runtime.cli import parser, run_command
-from edge_runtime.features import Floats
 from edge_runtime.journal import Request, Visitor
-from edge_runtime.listening import events, opening
+from edge_runtime.listening import events, keeping, opening
 from edge_runtime.listening.post import Post
 from edge_runtime.listening.service import Service
 from edge_runtime.outputs.settings import CommandSettings
+from edge_runtime.recorder.settings import RecorderSettings
 from edge_runtime.site_file import MachineSettings, Site
 
-RATE, BLOCK = features.SAMPLE_RATE, features.SAMPLE_RATE // 2
-LOOP_S = 60  # seconds of sound that are heard again and again
-KINDS = ("lost", "gone", "silence", "stuck", "clipping", "gain", "fault", "once", "always")
-LASTS = dict(zip(KINDS, (2, 240, 90, 30, 20, 60, 120, 1, 60), strict=True))  # seconds
-
-
-class Injected(NamedTuple):
-    """One thing that goes wrong."""
-
-    kind: str
-    begins: int  # second
-    ends: int
-
-
-def schedule(hours: int, seed: int) -> list[Injected]:
-    """Each kind once an hour, one after another."""
-    random = np.random.default_rng(seed)
-    found = []
-    for hour in range(hours):
-        for place, kind in enumerate(random.permutation(KINDS)):
-            begins = hour * 3600 + 60 + place * 390 + int(random.integers(0, 60))
-            found.append(Injected(str(kind), begins, begins + LASTS[kind]))
-    return found
-
-
-class Day:
-    """A microphone whose day is over as soon as it has been listened to."""
-
-    name, ended, drift_ppm = "a day", False, None
-
-    def __init__(self, channels: int, hours: int, seed: int) -> None:
-        self.faults, self.second, self._end = schedule(hours, seed), 0.0, hours * 3600
-        random = np.random.default_rng(seed)
-        self._normal = np.stack([hum(random, 49.0 + channel) for channel in range(channels)], axis=1)
-        self._other = np.stack([hum(random, 400.0) for _ in range(channels)], axis=1)
-        self._random, self._stuck = random, np.zeros((0, channels), np.float32)
-
-    def now(self) -> str:
-        """What goes wrong at this second; "" for nothing."""
-        return next((fault.kind for fault in self.faults if fault.begins <= self.second < fault.ends), "")
-
-    def take(self) -> Iterator[Block]:
-        """Half a second."""
-        if self.second >= self._end:
-            self.ended = True
-            return
-        new, kind = (self.name if not self.second else None), self.now()
-        self.second += BLOCK / RATE
-        if kind == "gone" or (kind == "lost" and self._random.random() < 0.5):
-            yield Block(self._normal[:0], self.second, BLOCK)
-        else:
-            yield Block(self._sound(kind), self.second, new=new)
-
-    def _sound(self, kind: str) -> Floats:
-        at = round(self.second * RATE) % (LOOP_S * RATE)  # whole periods in a loop: no click where it begins again
-        sound: Floats = (self._other if kind == "fault" else self._normal)[at : at + BLOCK]
-        if kind == "stuck":
-            self._stuck = self._stuck if len(self._stuck) else sound[:512].copy()
-            return np.tile(self._stuck, (BLOCK // 512 + 1, 1))[:BLOCK]
-        self._stuck = self._stuck[:0]
-        gain = {"silence": 0.0, "clipping": 40.0, "gain": 4.0}.get(kind, 1.0)
-        return np.clip(sound * np.float32(gain), -1.0, 1.0)
-
-    def changes(self) -> Sequence[Change]:
-        """It is told in blocks."""
-        return ()
-
-    def fileno(self) -> None:
-        """Always ready."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def hum(random: np.random.Generator, pitch: float) -> Floats:
-    """[samples]: harmonics in noise."""
-    seconds = np.arange(LOOP_S * RATE) / RATE
-    sound = 0.05 * np.sin(2 * np.pi * pitch * seconds) + 0.02 * np.sin(6 * np.pi * pitch * seconds)
-    return (sound + 0.01 * random.standard_normal(len(seconds))).astype(np.float32)
-
-
-class Failing:
-    """The detector without a network, which raises when the day says so."""
-
-    def __init__(self, backend: Backend, day: Day) -> None:
-        self._backend, self._day = backend, day
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Inputs by name -> outputs by name."""
-        if self._day.now() in ("once", "always"):
-            raise RuntimeError("injected")
-        return self._backend.run(inputs)
-
-    def close(self) -> None:
-        """Close it."""
-        self._backend.close()
-
-
-class Injecting(opening.Networks):
-    """Backends that fail with the day."""
-
-    def __init__(self, day: Day) -> None:
-        super().__init__("onnxruntime")
-        self._day = day
-
-    def opened(self, bundle: Bundle) -> Backend:
-        """As it is opened anew after it has failed."""
-        return Failing(super().opened(bundle), self._day)
+MEMORY = Path("/dev/shm")  # where the log of events lies: no disk of a device sees it
+MB, FAST = 1e6, 99  # bytes; percentile of windows
 
 
 def packed(folder: Path, machines: int) -> Bundle:
@@ -164,7 +62,7 @@ def packed(folder: Path, machines: int) -> Bundle:
     return open_bundle(folder / "fan.bundle")
 
 
-def site(bundle: Bundle, folder: Path) -> Site:
+def site(bundle: Bundle, state: Path | None, recorder: RecorderSettings | None) -> Site:
     """Every machine of the bundle on a channel of one microphone, and a command that hangs."""
     alarm = AlarmSettings(
         warning=LevelSettings(on_delay_s=5.0), alarm=LevelSettings(k=3, of=5), latching=True, not_listening_s=45.0
@@ -174,7 +72,8 @@ def site(bundle: Bundle, folder: Path) -> Site:
         for channel, name in enumerate(bundle.machines)
     }
     outputs = {"hangs": CommandSettings(command="sleep 1000", timeout_s=600.0)}
-    return Site(machines, {"day": MicrophoneSettings()}, outputs, state=str(folder / "state"))
+    kept = str(state) if state else None
+    return Site(machines, {"day": MicrophoneSettings()}, outputs, state=kept, recorder=recorder if kept else None)
 
 
 class Person(threading.Thread):
@@ -214,61 +113,130 @@ class Usage(NamedTuple):
     mib: float  # resident
     files: int  # open
     threads: int
+    written: int  # bytes that went to a disk since it began
+    flushes: int  # of files of the recorder, since it began
 
 
-def usage() -> Usage:
+class Flushes:
+    """Counts calls of fsync; SQLite makes its own, which nobody sees."""
+
+    def __init__(self) -> None:
+        self.count, self._fsync = 0, os.fsync
+        os.fsync = self  # type: ignore[assignment]
+
+    def __call__(self, descriptor: int) -> None:
+        """Do it."""
+        self.count += 1
+        self._fsync(descriptor)
+
+
+def usage(flushes: Flushes) -> Usage:
     """From /proc."""
     lines = Path("/proc/self/status").read_text().splitlines()
     resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-    return Usage(resident / 1024, len(list(Path("/proc/self/fd").iterdir())), threading.active_count())
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    return Usage(resident / 1024, files, threading.active_count(), int(fields["write_bytes"]), flushes.count)
 
 
-def listen(day: Day, service: Service, post: Post, hours: int) -> list[Usage]:
-    """The whole day, a line an hour -> what the process used after each."""
-    used: list[Usage] = []
+class Run(NamedTuple):
+    """What a day was like."""
+
+    used: list[Usage]  # at the beginning, and after each hour
+    windows_s: list[float]  # what each turn of the loop took in which windows were judged
+    seconds: float  # of the world
+
+
+def listen(day: Day, service: Service, post: Post, hours: int) -> Run:
+    """The whole day, a line an hour."""
+    flushes = Flushes()
+    run, judged, began = Run([usage(flushes)], [], 0.0), 0, time.perf_counter()
     while not day.ended:
+        at = time.perf_counter()
         service.turn()
-        if day.second >= 3600 * (len(used) + 1):
-            used.append(usage())
-            counts = [sum(getattr(one, name) for one in post.monitors) for name in ("scored", "unfit", "raised")]
-            lost = sum(one.grid.lost for one in post.monitors)
-            windows = f"{counts[0]:8d} scored  {counts[1]:6d} unfit  {lost:6d} lost  {counts[2]:4d} alarms"
-            now = f"{used[-1].mib:6.1f} MiB  {used[-1].files:3d} files  {used[-1].threads} threads"
-            print(f"{len(used):3d} h  {windows}  {now}", flush=True)
-    return used
+        now = sum(one.scored + one.unfit for one in post.monitors)
+        if now > judged:
+            judged = now
+            run.windows_s.append(time.perf_counter() - at)
+        if day.second >= 3600 * len(run.used):
+            run.used.append(usage(flushes))
+            print(f"{len(run.used) - 1:3d} h  {_counts(post)}  {_used(*run.used[-2:])}", flush=True)
+    return run._replace(seconds=time.perf_counter() - began)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The benchmark."""
+def _counts(post: Post) -> str:
+    counts = [sum(getattr(one, name) for one in post.monitors) for name in ("scored", "unfit", "raised")]
+    lost = sum(one.grid.lost for one in post.monitors)
+    return f"{counts[0]:8d} scored  {counts[1]:6d} unfit  {lost:6d} lost  {counts[2]:4d} alarms"
+
+
+def _used(before: Usage, now: Usage) -> str:
+    written = f"{(now.written - before.written) / MB:6.1f} MB written  {now.flushes - before.flushes:4d} flushes"
+    return f"{now.mib:6.1f} MiB  {now.files:3d} files  {now.threads} threads  {written}"
+
+
+def report(run: Run, state: Path, hours: int) -> None:
+    """How fast, how large, how much was written."""
+    first, last = run.used[1], run.used[-1]
+    print(f"{hours * 3600 / run.seconds:.0f} times as fast as it sounds")
+    print(f"memory {first.mib:.1f} MiB after the first hour, {last.mib:.1f} MiB after the last")
+    took = [1e3 * value for value in np.percentile(run.windows_s, [50, FAST, 100])]
+    print(f"windows of all machines: median {took[0]:.1f} ms, p{FAST} {took[1]:.1f} ms, longest {took[2]:.0f} ms")
+    print(f"written {(last.written - run.used[0].written) / MB / hours:.2f} MB an hour")
+    for place in sorted(state.iterdir()) if state.is_dir() else []:
+        files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+        count = f", {len(list(place.iterdir()))} of them" if place.is_dir() else ""
+        print(f"  {place.name}: {sum(file.stat().st_size for file in files) / MB:.2f} MB{count}")
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--hours", type=int, default=24)
     arguments.add_argument("--machines", type=int, default=4)
     arguments.add_argument("--seed", type=int, default=0)
-    options = arguments.parse_args(argv)
-    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        folder = Path(temporary)
+    arguments.add_argument("--folder", type=Path, help="where the state lies while it runs (temporary files)")
+    for name, words in (("recorder", "sound around alarms"), ("journal", "anything")):
+        arguments.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=True, help=f"keep {words}")
+    arguments.add_argument("--budget-mb", type=float, default=200.0, help="of all events (200)")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The benchmark."""
+    options = _options(argv)
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary, contextlib.ExitStack() as stack:
+        folder, state = Path(temporary), Path(temporary) / "state"
         bundle = packed(folder, options.machines)
-        wanted, day = site(bundle, folder), Day(options.machines, options.hours, options.seed)
-        networks = Injecting(day)
+        recorder = RecorderSettings(budget_mb=options.budget_mb, free_mb=0.0) if options.recorder else None
+        wanted, day = (
+            site(bundle, state if options.journal else None, recorder),
+            Day(options.machines, options.hours, options.seed),
+        )
+        SoundTime(day).rule()
+        notes, networks, placed = opening.Notes(), Injecting(day), opening.place(wanted)
+        journal = keeping.journal(wanted, notes, stack)
         panel = keeping.panel(wanted, journal)
-        (post,) = opening.posts(opening.place(wanted), {"day": day}, networks, panel)
-        log = events.Log((folder / "events.jsonl").open("x"))
-        service = Service([post], log, panel, opening.annunciator(wanted), networks.changes)
-        person = Person(folder / "state")
-        person.start()
-        began = time.monotonic()
-        used = listen(day, service, post, options.hours)
-        seconds = time.monotonic() - began
+        sources = {"day": day}
+        (post,) = opening.posts(placed, sources, networks, panel)
+        recording = keeping.recording(wanted, journal, placed, panel, notes, 60.0)
+        signs = keeping.signs(wanted, journal, placed, sources, stack, recording)
+        log = stack.enter_context(tempfile.TemporaryFile("w", dir=MEMORY if MEMORY.is_dir() else None))
+        service = Service(
+            [post], events.Log(log), panel, opening.annunciator(wanted), networks.changes, [notes.take],
+            signs=signs, recording=recording,
+        )  # fmt: skip
+        person = Person(state)
+        if options.journal:
+            person.start()
+        run = listen(day, service, post, options.hours)
         person.over.set()
         service.close(None)
         model, samples = bundle.model, options.hours * 3600 * RATE
         due = options.machines * ((samples - model.window) // model.hop + 1)
         told = sum(one.scored + one.unfit + one.grid.lost for one in post.monitors)
-        sizes = {file.name: file.stat().st_size / 2**20 for file in (folder / "state").iterdir()}
         print(f"due {due}, scored + unfit + lost {told}: {'none' if due == told else due - told} unaccounted for")
-        print(f"{options.hours * 3600 / seconds:.0f} times as fast as it sounds, {options.machines} machines")
-        print(f"memory {used[0].mib:.1f} MiB after the first hour, {used[-1].mib:.1f} MiB after the last")
-        print(f"a person acted {person.done} times; journal {sum(sizes.values()):.1f} MiB")
+        report(run, state, options.hours)
+        print(f"{options.machines} machines; a person acted {person.done} times")
     return 0 if due == told else 1
 
 
