@@ -45,7 +45,7 @@ class Shown(msgspec.Struct, frozen=True):
 def options(command: argparse.ArgumentParser) -> None:
     """Its arguments."""
     command.description, command.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
-    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = command.add_subparsers(dest="action", required=True)
     listed = _action(actions, "list", "every event, the newest last")
     listed.add_argument("--machine", metavar="NAME", help="of this machine alone")
     listed.add_argument("--json", action="store_true", help="one JSON array")

@@ -56,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
     if any(isinstance(output, WebhookSettings) for output in site.outputs.values()):
         none += "; a restart forgets what a webhook has not delivered"
     kept = none if site.state is None else f"state is kept in {site.state}"
+    if site.recorder is not None:
+        most = f"at most {site.recorder.budget_mb:g} MB for {site.recorder.keep_days:g} days"
+        print(f"around every {site.recorder.level} is kept: {KEPT[site.recorder.privacy]}, {most}")
     print(f"{options.site}: {len(found)} machine{'s' * (len(found) != 1)}, as it should be; {kept}")
     return 0
 
@@ -85,4 +88,5 @@ def _words(one: Checked) -> Iterator[str]:
     yield f"  tells   {', '.join(one.outputs) or 'nobody: no outputs'}"
 
 
+KEPT = {"sound": "the sound, which can hold voices", "features-only": "pictures, nothing that can be played"}
 COMMANDS = {"validate": run}

@@ -20,7 +20,7 @@ SYSTEMCTL_S = 3.0
 def disk(patient: Patient) -> Iterator[Finding]:
     """Room, and whether the folder of the state can be written."""
     folder = patient.state.absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = _there(folder)
     free = shutil.disk_usage(there).free
     words = f"{free / MIB:,.0f} MiB free at {there}"
     room = "delete what is not needed: a full disk ends the history of alarms"
@@ -40,6 +40,36 @@ def disk(patient: Patient) -> Iterator[Finding]:
         yield Finding("disk", "fail", f"{there} cannot be written ({error.strerror})", todo)
     else:
         yield Finding("disk", "ok", f"{there} can be written" + ("" if there == folder else f"; {folder} will be made"))
+
+
+def recorder(patient: Patient) -> Iterator[Finding]:
+    """Whether events may take what the site file gives them."""
+    settings = patient.site.recorder if patient.site is not None else None
+    if settings is None:
+        yield Finding("recorder", "ok", "no `recorder:` in a site file: no sound around alarms is kept")
+        return
+    from edge_runtime.recorder import event
+    from edge_runtime.recorder.disk import MB, standing
+
+    found = [one[0] for place in event.folders(patient.state) if (one := standing(place)) is not None]
+    used, free = sum(one.bytes for one in found) / MB, shutil.disk_usage(_there(patient.state)).free / MB
+    words = (
+        f"{len(found)} events, {used:,.0f} of {settings.budget_mb:,.0f} MB ({settings.privacy}); {free:,.0f} MB free"
+    )
+    if free < settings.free_mb:
+        todo = f"delete what is not needed, or events: free_mb is {settings.free_mb:g}"
+        yield Finding("recorder", "warn", f"{words}: nothing is recorded, or older events go for it", todo)
+    elif free + used < settings.budget_mb + settings.free_mb:
+        todo = "give a smaller budget_mb, or room on the disk"
+        yield Finding("recorder", "warn", f"{words}: less than the budget", todo)
+    else:
+        yield Finding("recorder", "ok", words)
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the one above that it will be made in."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def memory(_patient: Patient) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ CHECKS: dict[str, Callable[[Patient], Iterator[Finding]]] = {
     "microphone": hearing.microphones,
     "output": outputs.outputs,
     "disk": board.disk,
+    "recorder": board.recorder,
     "memory": board.memory,
     "clock": clock.clock,
     "systemd": board.systemd,

@@ -2,12 +2,14 @@
 
 import ctypes
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from edge_runtime.doctor import board, clock
 from edge_runtime.doctor import outputs as outputs_module
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, SoundSettings
+from edge_runtime.recorder.settings import RecorderSettings
 from tests.conftest import ROOT, hum, write_wav
 from tests.edge_runtime.patients import patient, site, states
 
@@ -22,6 +24,16 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_fail(packed, tmp_path, 
     monkeypatch.setattr(board.tempfile, "TemporaryFile", refuse)
     assert states(board.disk(one)) == ["fail", "fail"]
     assert not (tmp_path / "not yet").exists()
+
+
+def test_events_that_the_disk_has_no_room_for_are_a_warning(packed, tmp_path, monkeypatch):
+    kept = RecorderSettings(budget_mb=500.0, free_mb=100.0)
+    one = patient(site(packed, state=str(tmp_path / "state"), recorder=kept))
+    for free, state in ((700e6, "ok"), (550e6, "warn"), (50e6, "warn")):
+        monkeypatch.setattr(board.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        (found,) = board.recorder(one)
+        assert found.state == state and "0 events, 0 of 500 MB (sound)" in found.seen
+    assert states(board.recorder(patient(site(packed)))) == ["ok"]
 
 
 def test_a_clock_before_the_bundle_was_packed_is_not_set(packed):
