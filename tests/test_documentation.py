@@ -29,7 +29,7 @@ def typed() -> dict[str, set[str]]:
 def help_of(command: str) -> str:
     done = subprocess.run([sys.executable, *command.split(), "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, f"python {command} --help: {done.stderr}"
-    parts = re.search(r"\{([a-z,]+)\} \.\.\.", done.stdout)  # a command of several: learn, imprint
+    parts = re.search(r"\{([a-z,]+)\}\s+\.\.\.", done.stdout)  # a command of several: learn, imprint
     more = [help_of(f"{command} {part}") for part in parts[1].split(",")] if parts else []
     return "\n".join([done.stdout, *more])
 
