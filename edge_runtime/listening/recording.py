@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from edge_runtime.alarm import Change, Status
 from edge_runtime.capture import Block
@@ -22,6 +23,7 @@ from edge_runtime.site_file import Site
 
 CLOSE_S = 2.0  # seconds that what is not written yet has at the end
 ABOUT = "recorder"
+T = TypeVar("T")
 
 
 class Recording:
@@ -50,30 +52,31 @@ class Recording:
         if self._trouble:
             yield events.Notice(moment.at_s, ABOUT, self._trouble)
             self._trouble = ""
-        if self._recorder is None:
-            return
-        for row in list(self._recorder.attend(moment)):
+        for row in self._try(lambda to: list(to.attend(moment))) or ():
             if isinstance(row, Removed):
                 self._journal.removed(row.id)
                 continue
             one = row.row
             self._journal.recorded(one)
             yield events.Recorded(moment.at_s, one.id, one.machine, row.state, one.seconds, one.bytes)
-        for words in self._recorder.notices():
+        for words in self._try(lambda to: list(to.notices())) or ():
             yield events.Notice(moment.at_s, ABOUT, words)
 
     def close(self) -> None:
         """What waits is written, for so long as may be."""
         self._try(lambda to: to.close(CLOSE_S))
 
-    def _try(self, told: Callable[[Recorder], object]) -> None:
+    def _try(self, told: Callable[[Recorder], T]) -> T | None:
         if self._recorder is None:
-            return
+            return None
         try:
-            told(self._recorder)
+            return told(self._recorder)
         except Exception as error:  # a fault of the recorder's, whatever it is: those who listen go on
             self._recorder = None
-            self._trouble = f"{type(error).__name__}: {error}; nothing is recorded until a restart, scoring goes on"
+            self._trouble = (
+                f"fails: {type(error).__name__}: {error}; nothing is recorded until a restart, scoring goes on"
+            )
+            return None
 
 
 def opened(

@@ -65,9 +65,13 @@ def removals(events: Iterable[Standing], most_bytes: float, keep_s: float, now_s
 def standing(folder: Path) -> tuple[Standing, Recorded] | None:
     """An event folder as it is now; None where it is none, or gone meanwhile."""
     try:
-        found, said = event.read(folder), event.said(folder)
+        found = event.read(folder)
     except DataError:
         return None
+    try:
+        said = event.said(folder)
+    except DataError:  # it cannot be read: somebody may have wished to keep it
+        said = event.Said(marked=True)
     size = found.bytes + (folder / event.MANIFEST).stat().st_size
     one = Standing(
         folder.name,

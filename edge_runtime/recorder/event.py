@@ -11,6 +11,7 @@ STATE/events/20261121T190256Z-fan/
 """
 
 import datetime
+import os
 import re
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -156,7 +157,10 @@ def _say(folder: Path, now: Said) -> Said:
     """Two people at once: the later write counts, and neither is half there."""
     read(folder)
     partial = folder / f"{LABEL}.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(now)))
+    with partial.open("wb") as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(now)))
+        stream.flush()
+        os.fsync(stream.fileno())
     partial.replace(folder / LABEL)
     return now
 

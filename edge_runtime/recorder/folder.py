@@ -20,12 +20,13 @@ from edge_runtime.errors import DataError
 from edge_runtime.recorder import event
 from edge_runtime.recorder.event import Event
 
+PRIVATE = 0o750  # what is heard here is not for every user of the computer
 PARTIAL, OLD, GONE = ".partial", ".old", ".gone"
 
 
 def put(events: Path, found: Event, files: Mapping[str, bytes], links: Iterable[tuple[str, Path]] = ()) -> Event:
     """Write an event, or replace it and keep what people said of it -> its manifest. `links`: files of elsewhere."""
-    events.mkdir(parents=True, exist_ok=True)
+    events.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     partial = events / f".{found.id}{PARTIAL}"
     try:
         _clear(partial)
@@ -70,11 +71,11 @@ def mend(events: Path) -> Iterator[Path]:
         elif kind in (PARTIAL, OLD, GONE):
             _clear(place)
     for place in sorted(events.iterdir()):
-        if event.ID.fullmatch(place.name) and place.is_dir() and _cut(place):
+        if event.ID.fullmatch(place.name) and place.is_dir() and cut(place):
             yield place
 
 
-def _cut(folder: Path) -> bool:
+def cut(folder: Path) -> bool:
     """Whether an event went on when the listening ended; now it says so."""
     try:
         found = event.read(folder)

@@ -61,7 +61,8 @@ class Normals:
     def keep(self, folder_name: str, number: int, sound: Samples, heard: Normal) -> None:
         """Write one, in the place of an older one."""
         place = self._folder / folder_name
-        place.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=folder.PRIVATE, parents=True, exist_ok=True)
+        place.mkdir(exist_ok=True)
         file = place / f"{number:02d}.flac"
         partial = file.with_suffix(folder.PARTIAL)
         partial.unlink(missing_ok=True)

@@ -34,9 +34,11 @@ def purge(state: Path, ids: Iterable[str], before_s: float | None, sound: bool, 
     every = sound and not named and before_s is None
     for place in named or event.folders(state):
         found = disk.standing(place)
-        if found is None or not (named or every or _older(found[0], before_s)):
+        if found is None:
+            if named:  # it cannot be read
+                removed.append(_removed(place, False))
             continue
-        if sound and not _plays(place):
+        if not (named or every or _older(found[0], before_s)) or (sound and not _plays(place)):
             continue
         if found[0].marked and not marked:
             left.append(f"{place.name}: marked; with --marked it goes, too")

@@ -176,7 +176,8 @@ class Recorder:
         """Whether the thread takes it; else it is tried again with the next block."""
         heard = self._windows[one.machine]
         draft = one.draft(self._memories[one.watched.microphone], heard, self._site, self._settings)
-        done = draft is None or self._writer.put(partial(self._writer.event, draft), wait_s)
+        job = partial(self._writer.too_late, one.id) if draft is None else partial(self._writer.event, draft)
+        done = self._writer.put(job, wait_s)
         if done:
             one.due = False
             if one.ends is not None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import shutil
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge_runtime.recorder.settings import RecorderSettings
 from edge_runtime.recorder.shelf import Row, Shelf
 
 WAITING = 4  # jobs, each with up to longest_s of sound in memory
+HANG_S = 30.0  # that one job may take, then it is said
 SAID = 64  # lines kept until somebody asks
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -33,7 +35,8 @@ class Writer:
         """`shelf`: with the events that are there; this thread's from now on."""
         self._events, self._shelf, self._settings, self._normals = shelf.events, shelf, settings, normals
         self._jobs: deque[Callable[[], None]] = deque()
-        self._stop = False
+        self._stop = self._hangs = False
+        self._began: float | None = None  # monotonic seconds, while it does something
         self._changed: deque[Row] = deque()
         self._said: deque[str] = deque(maxlen=SAID)
         self._trouble = ""
@@ -72,6 +75,13 @@ class Writer:
             self._trouble = ""
         self._fit()
 
+    def too_late(self, name: str) -> None:
+        """Job: of an event that waited too long for the disk stays what there is."""
+        if (self._events / name / event.MANIFEST).exists():
+            folder.cut(self._events / name)
+        self._report("too late", f"event {name} is cut: the disk took too long; scoring goes on")
+        self._look()
+
     def sweep(self, now_s: float | None) -> None:
         """Job: what is too old or too much goes; what somebody changed is told. `now_s`: UTC, None: not trusted."""
         self._now_s = now_s
@@ -84,6 +94,10 @@ class Writer:
 
     def notices(self) -> Iterator[str]:
         """Lines for people since this was last asked."""
+        began = self._began
+        if began is not None and time.monotonic() - began > HANG_S and not self._hangs:
+            self._hangs = True
+            yield f"the disk hangs since {HANG_S:g} s: no event is written meanwhile; scoring goes on"
         while self._said:
             yield self._said.popleft()
 
@@ -101,7 +115,7 @@ class Writer:
                 self._wake.wait_for(lambda: self._jobs or self._stop)
                 if not self._jobs:
                     return
-                job = self._jobs.popleft()
+                job, self._began = self._jobs.popleft(), time.monotonic()
                 self._wake.notify_all()
             try:
                 job()
@@ -110,6 +124,7 @@ class Writer:
             except Exception as error:  # whatever it is, the next event may be written
                 words = f"{type(error).__name__}: {error}"
                 self._report(words, f"an event is not kept ({words}); scoring goes on")
+            self._began, self._hangs = None, False
 
     def _report(self, trouble: str, words: str) -> None:
         """Each trouble once; that it is over says the next event that is written."""
@@ -142,7 +157,7 @@ class Writer:
     def _free(self) -> int:
         with contextlib.suppress(FileNotFoundError):
             return shutil.disk_usage(self._events).free
-        self._events.mkdir(parents=True, exist_ok=True)
+        self._events.mkdir(mode=folder.PRIVATE, parents=True, exist_ok=True)
         return shutil.disk_usage(self._events).free
 
     def _remove_one(self) -> bool:

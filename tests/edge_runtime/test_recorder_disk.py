@@ -1,9 +1,11 @@
 """Events take their share of the disk and no more: what goes first, what stays, and when nothing may go."""
 
 import datetime
+import threading
 import time
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from edge_runtime.bundle import open_bundle
 from edge_runtime.journal import Moment, Visitor
 from edge_runtime.recorder import disk, event, folder
-from edge_runtime.recorder import recorder as recorders
+from edge_runtime.recorder import writer as writers
 from edge_runtime.recorder.disk import Standing, interest, removals
 from edge_runtime.recorder.shelf import Removed, Shelf, Written
 from tests.conftest import hum
@@ -188,7 +190,7 @@ def test_events_give_way_until_so_much_of_the_disk_is_free(state, bundle, monkey
     places = recorded(state, bundle, 3)
     event.mark(places[1], True, "ann")
     free = iter([100e6, 150e6, 300e6, *[300e6] * 9])
-    monkeypatch.setattr(recorders.Writer, "_free", lambda _: next(free))
+    monkeypatch.setattr(writers.Writer, "_free", lambda _: next(free))
     listen(
         state, bundle, *in_blocks(hum(6, 1), 6.0), *in_blocks(fault(4, 9), 4.0, None), wanted=settings(free_mb=200.0)
     )
@@ -197,7 +199,7 @@ def test_events_give_way_until_so_much_of_the_disk_is_free(state, bundle, monkey
 
 
 def test_where_nothing_may_go_it_is_said_once_and_scoring_goes_on(state, bundle, monkeypatch):
-    monkeypatch.setattr(recorders.Writer, "_free", lambda _: 1e6)
+    monkeypatch.setattr(writers.Writer, "_free", lambda _: 1e6)
     told = listen(state, bundle, *in_blocks(hum(6, 1)), *in_blocks(fault(4), new=None), wanted=settings(free_mb=200.0))
     words = [one.words for one in told if getattr(one, "about", "") == "recorder"]
     assert len(words) == 1 and "1.0 MB of the disk are free" in words[0] and "free_mb is 200" in words[0]
@@ -232,3 +234,41 @@ def test_what_others_remove_label_or_bring_is_seen_and_nothing_else_is_read_agai
     folder.rewrite(first, msgspec.structs.replace(event.read(first), state="cut"))
     (change,) = shelf.look()
     assert isinstance(change, Written) and change.state == "cut"
+
+
+def test_a_label_that_cannot_be_read_keeps_its_event(state, bundle):
+    (one,) = recorded(state, bundle)
+    (one / event.LABEL).write_bytes(b"")  # as after a lost supply
+    assert disk.standing(one)[0].marked
+
+
+def test_what_was_heard_is_not_for_every_user_of_the_computer(state, bundle):
+    (one,) = recorded(state, bundle)
+    for place in (one.parent, state / "normal"):
+        assert place.stat().st_mode & 0o007 == 0
+
+
+def test_a_disk_that_hangs_is_told_and_no_window_waits_for_it(state, bundle, monkeypatch):
+    monkeypatch.setattr(writers, "HANG_S", 0.05)
+    kept, journal = recordings.recording(state, bundle, settings(longest_s=10.0), wait_s=0.0)  # 20 s of memory
+    hangs, writer = threading.Event(), kept._recorder._writer
+    for _ in range(writers.WAITING + 1):  # one is being done, and no more may wait
+        waited_for = time.monotonic() + 5.0
+        while not writer.put(lambda: hangs.wait(60.0) and None):
+            assert time.monotonic() < waited_for
+    several = [part for seed in range(3) for part in (hum(6, seed), fault(4, seed), hum(16, seed))]
+    told, sounds = [], in_blocks(np.concatenate(several), 0.5)
+    one = recordings.post(bundle, recordings.Scripted(*sounds), recordings.ALARM)
+    service = recordings.service([one], told.append, recording=kept)
+    while not one.source.ended:
+        service.turn()
+    words = [said.words for said in told if getattr(said, "about", "") == "recorder"]
+    assert len(words) == 1 and words[0].startswith("the disk hangs")
+    assert sum(type(said).__name__ == "Window" for said in told) == (78 * 16_000 - bundle.model.window) // 4096 + 1
+    assert not event.folders(state)
+    hangs.set()
+    service.close()
+    journal.close()
+    words = [said.words for said in told if getattr(said, "about", "") == "recorder"]
+    assert len(words) == 3 and "is cut: the disk took too long" in words[1] and words[2] == "events are kept again"
+    assert len(event.folders(state)) == 1  # the last one is still in memory
