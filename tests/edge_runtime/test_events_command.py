@@ -13,6 +13,7 @@ import soundfile
 
 from calib import clips
 from edge_runtime.__main__ import main
+from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
 from edge_runtime.journal import lock
@@ -184,6 +185,17 @@ def test_an_anomaly_clip_is_of_the_fault_and_a_normal_one_of_all_that_was_heard(
             assert any(window.decision for window in inside)
     counts = census(tmp_path / "data")
     assert sum(count for (*_, label), count in counts.items() if label == "normal") == len(sound(false)) // (2 * RATE)
+
+
+def test_the_off_delay_of_an_alarm_is_no_anomaly(packed, typed, state, tmp_path):
+    alarm = AlarmSettings(alarm=LevelSettings(on_delay_s=1.0, off_delay_s=12.0))
+    sounds = np.concatenate([hum(5, 1), fault(6), hum(16, 3)])
+    listen(state, open_bundle(packed), *in_blocks(sounds), alarm=alarm)
+    (one,) = event.folders(state)
+    event.label(one, "fault", "ann")
+    assert event.read(one).returned_s - event.read(one).alarm_s > 15.0
+    assert typed("export", state, "--out", tmp_path / "data", "--clip-seconds", "2")[0] == 0
+    assert 3 <= len(clips.index(tmp_path / "data")) <= 4  # six to eight of the nineteen seconds
 
 
 def test_no_clip_spans_lost_sound(packed, typed, state, tmp_path):

@@ -187,17 +187,19 @@ def test_an_event_is_whole_or_not_there_when_its_writing_is_killed_at_any_moment
     figure("SIGKILL while writing an event", moments=MOMENTS, half_written=half, cut=cut)
 
 
-@pytest.mark.parametrize("ends", [".partial", ".old"])
+@pytest.mark.parametrize("ends", ["the label not carried yet", "the label carried", "the new one not whole"])
 def test_a_crash_between_the_two_names_leaves_the_event(tmp_path, ends):
     writer = opened(tmp_path)
     one = draft(1, "open")
     writer.event(one)
     place = tmp_path / event.EVENTS / one.event.id
     event.label(place, "fault", "ann")
-    if ends == ".partial":  # the new one is whole, the old one has stepped aside, its label is not there yet
-        shutil.copytree(place, place.with_name(f".{place.name}.partial"))
-        (place.with_name(f".{place.name}.partial") / event.LABEL).unlink()
-    place.rename(place.with_name(f".{place.name}.old"))
+    new, old = (place.with_name(f".{place.name}{end}") for end in (folder.PARTIAL, folder.OLD))
+    shutil.copytree(place, new)
+    if ends == "the new one not whole":
+        (new / event.MANIFEST).unlink()
+    place.rename(old)
+    ((old if ends == "the label carried" else new) / event.LABEL).unlink()
     assert not event.folders(tmp_path)
     assert [found.name for found in folder.mend(tmp_path / event.EVENTS)] == [place.name]
     assert is_whole(place).state == "cut" and event.said(place).labels

@@ -1,17 +1,23 @@
 """What can be played is kept where it is wanted, and nowhere else; normal sounds to compare with."""
 
 import datetime
+import time
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
+from edge_runtime.backends import open_backend
 from edge_runtime.bundle import open_bundle
+from edge_runtime.detector import Detector, Ear
 from edge_runtime.features import LogMel, log_mel
+from edge_runtime.journal import Moment
 from edge_runtime.listening.opening import Notes
+from edge_runtime.quality import Fault
 from edge_runtime.recorder import draft, event, normals
 from tests.conftest import hum
-from tests.edge_runtime.recordings import RATE, events, fault, in_blocks, listen, only, settings, sound
+from tests.edge_runtime.recordings import RATE, events, fault, in_blocks, listen, only, recording, settings, sound
 
 STREAM = np.concatenate([hum(8, 1), fault(6), hum(6, 3)])
 MUTE = settings(privacy="features-only")
@@ -117,6 +123,26 @@ def test_no_normal_sound_is_kept_of_a_window_that_is_nearly_above_the_threshold_
     assert not normals.files(tmp_path / "fault")
     listen(tmp_path / "alarm", bundle, *in_blocks(np.concatenate([fault(6), hum(1.5, 1)])))
     assert events(tmp_path / "alarm") and not normals.files(tmp_path / "alarm")
+
+
+def test_no_normal_sound_is_kept_while_an_alarm_outlasts_its_event(state, bundle):
+    sounds = np.concatenate([fault(20), hum(1.9, 1)])  # normal windows, and the off-delay is not over
+    listen(state, bundle, *in_blocks(sounds), wanted=settings(longest_s=10.0))
+    assert only(state)[1].state == "whole" and not normals.files(state)
+
+
+@pytest.mark.parametrize("faults", [[], [Fault("clipping", False, "a click")]])
+def test_no_normal_sound_is_kept_of_a_window_with_anything_odd_in_it(state, bundle, faults):
+    kept, journal = recording(state, bundle)
+    ear = Ear(bundle.machine("fan_section_00"))
+    (found,) = Detector(bundle.model, open_backend(bundle.network, bundle.model), [ear]).push(
+        hum(1.024, 1)[:, np.newaxis]
+    )
+    odd = msgspec.structs.replace(found[0], quality=msgspec.structs.replace(found[0].quality, found=faults))
+    kept._recorder.window("fan_section_00", 0, odd, Moment(time.monotonic(), time.time()))
+    kept.close()
+    journal.close()
+    assert len(normals.files(state)) == (not faults)
 
 
 def test_what_is_no_normal_sound_of_ours_is_cleared_away_at_the_start(state, bundle):
