@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.alarm.condition import begins
 from edge_runtime.capture import Source
 from edge_runtime.journal.rows import Listened, Moment
-from edge_runtime.listening.opening import Notes, Placed, channels
+from edge_runtime.listening.opening import Notes, Placed
 from edge_runtime.listening.panel import Panel
 from edge_runtime.site_file import Site
 
@@ -54,33 +54,10 @@ def recording(
     """What keeps the sound around alarms, where the site wants it. `wait_s`: that sound may wait for the disk."""
     if site.recorder is None or site.state is None or kept is None:
         return None
-    from edge_runtime.listening.recording import Recording, opened
-    from edge_runtime.recorder.going import Watched
+    from edge_runtime.listening.recording import Recording, opened, watched
 
-    watched = [
-        Watched(
-            one.machine,
-            one.settings.machine or _only(one),
-            begins(one.settings.alarm.alarm, one.machine),
-            one.settings.microphone,
-            channels([other for other in placed if other.settings.microphone == one.settings.microphone]).index(
-                one.settings.channel
-            ),
-            one.bundle.model.window,
-            one.bundle.model.hop,
-            str(one.bundle.folder),
-            one.bundle.model_hash,
-        )
-        for one in placed
-    ]
-    recorder, there = opened(site, site.recorder, watched, panel.statuses, notes, wait_s)
+    recorder, there = opened(site, site.recorder, watched(placed), panel.statuses, notes, wait_s)
     return Recording(recorder, kept, there)
-
-
-def _only(placed: Placed) -> str:
-    """The machine of a bundle that knows one; references of the site's own have the site's name."""
-    known = placed.bundle.machines
-    return known[0] if placed.settings.references is None and len(known) == 1 else placed.name
 
 
 def signs(

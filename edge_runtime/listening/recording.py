@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_runtime.alarm import Change, Status
+from edge_runtime.alarm.condition import begins
 from edge_runtime.capture import Block
 from edge_runtime.journal import Journal, Moment, Recorded
 from edge_runtime.listening import events
-from edge_runtime.listening.opening import Notes
+from edge_runtime.listening.opening import Notes, Placed, channels
 from edge_runtime.listening.post import Judged, Post
 from edge_runtime.reason import Reason
 from edge_runtime.recorder import event, folder, normals
@@ -105,6 +106,35 @@ def opened(
     writer = Writer(shelf, settings, kept)
     ids = [row.id for row in rows]
     return Recorder(site.name, settings, watched, statuses, writer, kept, ids, wait_s), rows
+
+
+def watched(placed: Sequence[Placed]) -> list[Watched]:
+    """Every machine of a site, as it is heard."""
+    columns = {
+        name: channels(one for one in placed if one.settings.microphone == name)
+        for name in {one.settings.microphone for one in placed}
+    }
+    return [
+        Watched(
+            machine=one.machine,
+            known_as=_known_as(one),
+            threshold=begins(one.settings.alarm.alarm, one.machine),
+            microphone=one.settings.microphone,
+            column=columns[one.settings.microphone].index(one.settings.channel),
+            window=one.bundle.model.window,
+            hop=one.bundle.model.hop,
+            bundle=str(one.bundle.folder),
+            model_hash=one.bundle.model_hash,
+        )
+        for one in placed
+    ]
+
+
+def _known_as(placed: Placed) -> str:
+    """Its name in the bundle; with references of the site's own it has the site's name."""
+    known = placed.bundle.machines
+    only = known[0] if placed.settings.references is None and len(known) == 1 else placed.name
+    return placed.settings.machine or only
 
 
 def sounding(state: Path) -> int:

@@ -14,15 +14,17 @@ from edge_runtime.detector import Window
 from edge_runtime.features import SAMPLE_RATE, Floats
 from edge_runtime.journal.rows import Moment
 from edge_runtime.reason import Reason, nearest_number
+from edge_runtime.recorder.event import State
 from edge_runtime.recorder.going import Going, Heard, Watched, distance, folder_name
 from edge_runtime.recorder.memory import Memory, in_16_bits
 from edge_runtime.recorder.normals import Normal, Normals
 from edge_runtime.recorder.settings import RecorderSettings
-from edge_runtime.recorder.shelf import Row
+from edge_runtime.recorder.shelf import Removed, Row
 from edge_runtime.recorder.writer import Writer
 from edge_runtime.scoring import Machine
 
 SLACK_S = 10.0  # seconds of sound beyond the longest event: so long an event may wait for the disk
+MOST = 64  # events that go on or wait; a disk that hangs must not fill the memory with them
 SWEEP_S = 60.0  # between two looks at age and budget
 STEADY_S = 3600.0  # seconds that the wall clock must have gone on by itself before anything is old by it
 JUMP_S = 2.0
@@ -69,10 +71,10 @@ class Recorder:
 
     def sound(self, microphone: str, at: int, samples: Floats, new: bool) -> None:
         """The next block [n, channels] of a microphone; its first sample is at that place of the stream."""
-        self._memories[microphone].push(at, samples, new)
-        for one in list(self._events):
+        for one in list(self._events):  # of what came before, every window is judged
             if one.watched.microphone == microphone:
-                self._proceed(one)
+                self._proceed(one, self._wait_s)
+        self._memories[microphone].push(at, samples, new)
 
     def window(self, name: str, begin: int, window: Window, moment: Moment) -> None:
         """A window of the recording that began at that sample of the stream, before anything follows from it."""
@@ -94,13 +96,15 @@ class Recorder:
     def changed(self, change: Change, moment: Moment, since_s: float | None, reason: Reason | None) -> None:
         """An alarm is another; `since_s`, `reason`: where a window led to it."""
         self._know(change.machine, change.kind, change.level, change.state)
+        going = next((one for one in self._events if one.machine == change.machine and one.ends is None), None)
+        if going is not None and change.machine in self._hidden:
+            self._end(going, "whole")
         if change.kind != "anomaly" or since_s is None:
             return
         there = RANK[change.level] >= RANK[self._settings.level]
-        going = next((one for one in self._events if one.machine == change.machine and not one.ends), None)
         at = round(moment.at_s * SAMPLE_RATE)
         if going is None:
-            if there and reason is not None and change.machine not in self._hidden:
+            if there and len(self._events) < MOST and reason is not None and change.machine not in self._hidden:
                 self._open(self._watched[change.machine], change, moment, round(since_s * SAMPLE_RATE), at, reason)
         elif not there:
             going.returned = at
@@ -118,7 +122,10 @@ class Recorder:
             self._sweep_s = moment.now_s
             trusted = moment.utc_s if moment.now_s - self._steady_s >= STEADY_S else None
             self._writer.put(partial(self._writer.sweep, trusted))
-        yield from self._writer.changes()
+        for row in self._writer.changes():
+            if isinstance(row, Removed):
+                self._ids.discard(row.id)
+            yield row
 
     def notices(self) -> Iterator[str]:
         """Lines for people since this was last asked."""
@@ -128,9 +135,11 @@ class Recorder:
         """No more sound comes: what goes on is cut here; whether all is written in time."""
         end_s = time.monotonic() + within_s
         for one in list(self._events):
+            left_s = max(0.0, end_s - time.monotonic())
+            self._proceed(one, left_s)
             if one.ends is None:
-                one.ends, one.state, one.due = self._memories[one.watched.microphone].at, "cut", True
-            self._write(one, max(0.0, end_s - time.monotonic()))
+                self._end(one, "cut")
+                self._write(one, left_s)
         return self._writer.close(max(0.0, end_s - time.monotonic()))
 
     def _know(self, machine: str, kind: str, level: Level, state: str) -> None:
@@ -161,19 +170,26 @@ class Recorder:
         self._ids.add(name)
         return name
 
-    def _proceed(self, one: Going) -> None:
+    def _proceed(self, one: Going, wait_s: float) -> None:
         """Time has passed."""
         if one.ends is None:
             end = one.start + one.longest
             if one.returned is not None:
                 end = min(end, one.returned + round(self._settings.after_s * SAMPLE_RATE))
             if self._memories[one.watched.microphone].at >= end:
-                one.ends, one.state, one.due = end, "whole", True
+                self._end(one, "whole", end)
         if one.due:
-            self._write(one, self._wait_s)
+            self._write(one, wait_s)
+
+    def _end(self, one: Going, state: State, end: int | None = None) -> None:
+        """At that sample, or at the last that was heard."""
+        one.ends = self._memories[one.watched.microphone].at if end is None else end
+        one.state, one.due = state, True
 
     def _write(self, one: Going, wait_s: float) -> bool:
         """Whether the thread takes it; else it is tried again with the next block."""
+        if not (wait_s or self._writer.has_room):
+            return False
         heard = self._windows[one.machine]
         draft = one.draft(self._memories[one.watched.microphone], heard, self._site, self._settings)
         job = partial(self._writer.too_late, one.id) if draft is None else partial(self._writer.event, draft)

@@ -56,6 +56,11 @@ class Writer:
             self._wake.notify_all()
             return True
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `put` takes another job at once."""
+        return len(self._jobs) < WAITING
+
     def event(self, draft: Draft) -> None:
         """Job: write an event."""
         sure, files = draft.files()

@@ -12,7 +12,7 @@ from edge_runtime.backends import open_backend
 from edge_runtime.bundle import open_bundle
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.features import LogMel, log_mel
-from edge_runtime.journal import Visitor
+from edge_runtime.journal import Moment, Visitor
 from edge_runtime.listening import events as told_events
 from edge_runtime.recorder import event
 from tests.conftest import hum, write_wav
@@ -192,6 +192,33 @@ def test_a_warning_is_recorded_where_that_is_wanted_and_becomes_an_alarm(state, 
 def test_nothing_is_recorded_while_people_work_on_the_machine(state, bundle):
     told = listen(state, bundle, *in_blocks(STREAM), out_of_service=True)
     assert {one.state for one in of(told, told_events.Alarm)} == {"out_of_service"} and not events(state)
+
+
+def test_an_event_ends_when_people_begin_to_work_on_the_machine(state, bundle):
+    kept, journal = recordings.recording(state, bundle)
+    one = recordings.post(bundle, recordings.Scripted(*in_blocks(np.concatenate([hum(8, 1), fault(12)]))), ALARM)
+    service = recordings.service([one], lambda _: None, recording=kept)
+    while one.at < 14 * RATE:
+        service.turn()
+    moment = Moment(0.0, 0.0)
+    alarm = service._panel._alarms["fan_section_00", "anomaly"]
+    service._changed(alarm.apply("out_of_service", "ann", "new bearing", 0.0, 0.0, None), moment)
+    while not one.source.ended:
+        service.turn()
+    service.close()
+    journal.close()
+    _, found = only(state)
+    assert found.state == "whole" and found.returned_s is None
+    assert 9.5 < found.seconds < 10.0  # from 4.2 s to 14.0 s of 20 s
+
+
+@pytest.mark.parametrize("block_s", [0.032, 1.0, 5.0])
+def test_an_event_is_the_same_however_large_the_blocks_are(state, bundle, block_s):
+    listen(state, bundle, *in_blocks(STREAM, block_s))
+    folder, found = only(state)
+    ends = [window.end_s for window in event.windows(folder)]
+    assert found.state == "whole" and ends[0] <= 0.256 and ends[-1] > found.seconds - 0.256
+    assert np.diff(ends) == pytest.approx(0.256)
 
 
 def test_the_journal_has_every_event_and_what_is_told_says_how_far_it_is(state, bundle):
