@@ -25,7 +25,7 @@ BLUE, RED, EDGE = 270.0, 30.0, 35.0  # hues of the deviation's ends, and the lig
 STEP_DB = 5.0  # to which the range of a spectrogram is rounded
 RANGE_DB = 80.0  # of a spectrogram, at most
 MOST_DB = 24.0  # of a deviation
-CHUNK = 16  # rows that are compressed at once: the loop that listens must not wait for a whole picture
+PIECE, CHUNK = 256, 16  # columns, and rows to compress, at once: the loop that listens waits for no whole picture
 
 
 def scale(mel: Floats, column_s: float) -> Pictures:
@@ -45,14 +45,17 @@ def spectrogram(mel: Floats, shown: Pictures) -> bytes:
 
 def deviation(mel: Floats, normal: Floats, shown: Pictures) -> bytes:
     """[columns, n_mels] and the nearest normal spectrum [n_mels], dB -> PNG, white where they agree."""
-    return png(_shades(mel - normal, -shown.most_db, shown.most_db), np.concatenate([[NOTHING], diverging()]))
+    return png(_shades(mel, -shown.most_db, shown.most_db, normal), np.concatenate([[NOTHING], diverging()]))
 
 
-def _shades(values: Floats, low: float, high: float) -> Colours:
-    """[columns, n_mels] -> numbers of colours [n_mels, columns], the highest band first."""
-    place = (values - np.float32(low)) * np.float32((SHADES - 1) / (high - low))
-    shades = 1.0 + np.clip(np.rint(place), 0, SHADES - 1)
-    return np.where(np.isfinite(shades), shades, 0.0).astype(np.uint8).T[::-1]
+def _shades(mel: Floats, low: float, high: float, normal: Floats | float = 0.0) -> Colours:
+    """[columns, n_mels] above normal -> numbers of colours [n_mels, columns], the highest band first."""
+    found: Colours = np.zeros(mel.shape, np.uint8)
+    for at in range(0, len(mel), PIECE):
+        place = (mel[at : at + PIECE] - normal - np.float32(low)) * np.float32((SHADES - 1) / (high - low))
+        shades = 1.0 + np.clip(np.rint(place), 0, SHADES - 1)
+        found[at : at + PIECE] = np.where(np.isfinite(shades), shades, 0.0)
+    return found.T[::-1]
 
 
 def png(pixels: Colours, palette: Colours) -> bytes:

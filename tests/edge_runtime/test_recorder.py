@@ -250,6 +250,27 @@ def test_a_site_records_what_its_file_says(tmp_path, packed, type_in):
     assert np.array_equal(sound(folder), in_16(STREAM[start : start + round(found.seconds * RATE)]))
 
 
+def test_a_machine_is_recorded_on_its_own_channel(tmp_path, packed, type_in):
+    machine = "{{bundle: {0}, microphone: left, machine: {1}, channel: {2}, alarm: {{alarm: {{on_delay_s: 1.0}}}}}}"
+    machines = {"fan": ("fan_section_00", 2), "old pump": ("pump_section_00", 0)}
+    lines = [f"  {name}: {machine.format(packed, *of_bundle)}" for name, of_bundle in machines.items()]
+    site = tmp_path / "site.yaml"
+    rest = "state: state\nmicrophones: {left: {}}\nrecorder: {free_mb: 0.0}\nmachines:\n"
+    site.write_text(rest + "\n".join(lines))
+    silent = np.zeros_like(STREAM)
+    for number, column in enumerate((2, 0)):
+        channels = [hum(24, 4), silent, hum(24, 4)]
+        channels[column] = STREAM
+        file = write_wav(tmp_path / f"{column}.wav", np.stack(channels, axis=1))
+        assert type_in("run", site, "--file", file, "--events", tmp_path / f"{column}.jsonl")[0] == 0
+        folder, found = list(events(tmp_path / "state").items())[-1]
+        assert len(events(tmp_path / "state")) == number + 1
+        assert found.machine == list(machines)[number] and folder.name.split("-", 1)[1] in ("fan", "old_pump")
+        assert found.known_as == list(machines.values())[number][0]
+        assert in_16(STREAM).tobytes().find(sound(folder).tobytes()) >= 0
+        time.sleep(1.1)  # another second, another name
+
+
 def test_a_recorder_that_breaks_is_told_and_scoring_goes_on(state, bundle, monkeypatch):
     from edge_runtime.recorder import recorder
 
