@@ -36,6 +36,11 @@ class Recording:
         self._journal, self.there = journal, list(there)
         self._trouble = ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._recorder is not None and self._recorder.busy
+
     def sound(self, post: Post, block: Block) -> None:
         """The next block of a post, before the post takes it."""
         self._try(lambda to: to.sound(post.name, post.at + block.lost, block.samples, block.new is not None))

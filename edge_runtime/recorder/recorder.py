@@ -69,6 +69,11 @@ class Recorder:
         self._ids = set(taken)
         self._sweep_s, self._steady_s, self._offset_s = float("-inf"), time.monotonic(), 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._writer.busy
+
     def sound(self, microphone: str, at: int, samples: Floats, new: bool) -> None:
         """The next block [n, channels] of a microphone; its first sample is at that place of the stream."""
         for one in list(self._events):  # of what came before, every window is judged

@@ -61,6 +61,11 @@ class Writer:
         """Whether `put` takes another job at once."""
         return len(self._jobs) < WAITING
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return self._began is not None or bool(self._jobs)
+
     def event(self, draft: Draft) -> None:
         """Job: write an event."""
         sure, files = draft.files()
