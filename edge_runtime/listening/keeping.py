@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.alarm.condition import begins
 from edge_runtime.capture import Source
-from edge_runtime.journal.rows import Listened, Moment
+from edge_runtime.journal.rows import Listened, Moment, Recorded
 from edge_runtime.listening.opening import Notes, Placed
 from edge_runtime.listening.panel import Panel
 from edge_runtime.site_file import Site
@@ -52,12 +53,28 @@ def recording(
     wait_s: float = 0.0,
 ) -> Recording | None:
     """What keeps the sound around alarms, where the site wants it. `wait_s`: that sound may wait for the disk."""
-    if site.recorder is None or site.state is None or kept is None:
+    if site.state is None or kept is None:
+        return None
+    if site.recorder is None:
+        if count := len(_left(site.state)):
+            words = f"no `recorder:`, yet {count} events of before are there, and nobody removes them when they are old"
+            notes.add("recorder", f"{words}: python -m edge_runtime events purge {site.state} --older-than DAYS")
         return None
     from edge_runtime.listening.recording import Recording, opened, watched
 
     recorder, there = opened(site, site.recorder, watched(placed), panel.statuses, notes, wait_s)
     return Recording(recorder, kept, there)
+
+
+def _left(state: str) -> list[Recorded]:
+    """Events of before, where nothing is recorded any more."""
+    if not (Path(state) / "events").is_dir():
+        return []
+    from edge_runtime.recorder.shelf import Shelf
+
+    shelf = Shelf(Path(state))
+    deque(shelf.look(), maxlen=0)
+    return shelf.rows
 
 
 def signs(
@@ -76,7 +93,8 @@ def signs(
 
     live = Live(Path(site.state))
     stack.callback(live.close)
-    kept.listened([_listened(one, sources) for one in placed], recording.there if recording is not None else ())
+    there = recording.there if recording is not None else _left(site.state)
+    kept.listened([_listened(one, sources) for one in placed], there)
     return Signs(kept, live, "onnxruntime")
 
 
