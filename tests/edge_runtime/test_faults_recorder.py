@@ -61,11 +61,7 @@ def is_whole(place):
 
 
 def test_a_full_disk_ends_the_recording_and_no_scoring_and_what_fits_again_is_kept(plant, tmp_path):
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("a file system of one's own needs user namespaces")
-    (tmp_path / "state").mkdir()
-    words = f'mount -t tmpfs -o size=2m none "{tmp_path / "state"}" && exec "$0" "$@"'
-    plant.before = ("unshare", "-rm", "sh", "-c", words)
+    plant.before = own_disk(tmp_path / "state", 'mount -t tmpfs -o size=2m none "$STATE"')
     heard(plant, fault(8), hum(5, 3))  # no normal sound first, which would be the first that does not fit
     plant.wait("start")
     state = Path(f"/proc/{plant.process.pid}/root/{tmp_path / 'state'}")
@@ -85,6 +81,25 @@ def test_a_full_disk_ends_the_recording_and_no_scoring_and_what_fits_again_is_ke
     assert plant.process.wait(30) == 0 and plant.whole()[0]
     assert sum(one["event"] == "notice" and one["about"] == "recorder" for one in plant.look()) == 2
     figure("disk full, events", noticed=noticed - raised)
+
+
+def test_a_disk_that_can_only_be_read_is_said_once_and_nothing_else_suffers(plant, tmp_path):
+    more = 'mkdir "$STATE/events" && mount -t tmpfs -o ro none "$STATE/events"'
+    plant.before = own_disk(tmp_path / "state", f'mount -t tmpfs -o size=20m none "$STATE" && {more}')
+    heard(plant, hum(3, 1), fault(5), hum(4, 3), fault(4), hum(3, 4))
+    assert plant.process.wait(60) == 0 and plant.whole()[0]
+    said = [one["words"] for one in plant.look() if one["event"] == "notice" and one["about"] == "recorder"]
+    assert said == ["events cannot be kept (Read-only file system); scoring goes on"]
+    causes = [one["cause"] for one in plant.look() if one["event"] == "alarm"]
+    assert causes == ["raise", "return", "raise", "return"]
+
+
+def own_disk(state, words):
+    """What a listener is started with, so that its state lies on a disk that nobody else has."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("a file system of one's own needs user namespaces")
+    state.mkdir()
+    return "unshare", "-rm", "sh", "-c", f'STATE="{state}"; {words} && exec "$0" "$@"'
 
 
 def filled(file):

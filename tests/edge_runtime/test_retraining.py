@@ -3,15 +3,12 @@
 import json
 
 import numpy as np
-import pytest
 
 from calib import fit
 from edge_runtime.__main__ import main
 from edge_runtime.cli import run_command
 from edge_runtime.recorder import event
 from tests.conftest import hum, write_wav
-
-pytest.importorskip("sklearn", reason="pip install '.[calib]'")
 
 SITE = """
 state: {state}
