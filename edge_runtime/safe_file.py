@@ -11,17 +11,23 @@ def write(path: Path, data: bytes) -> None:
     """Whole or not at all, and on the disk when this returns; folders that are missing are made."""
     make(path.parent)
     partial = path.with_name(path.name + PARTIAL)
+    partial.unlink(missing_ok=True)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        new(partial, data)
         partial.replace(path)
     except BaseException:  # an interrupt too: nothing half-written stays
         with suppress(OSError):
             partial.unlink()
         raise
     sync(path.parent)
+
+
+def new(path: Path, data: bytes) -> None:
+    """A file that is not there yet, its bytes on the disk when this returns; its name is with `sync`."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def make(folder: Path) -> None:

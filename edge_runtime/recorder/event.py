@@ -11,18 +11,24 @@ STATE/events/20261121T190256Z-fan/
 """
 
 import datetime
+import fcntl
 import os
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 import msgspec
 
+from edge_runtime import safe_file
 from edge_runtime.alarm.words import Kind, Level
 from edge_runtime.errors import DataError
 from edge_runtime.reason import Reason
 
 FORMAT = 1
+TRIES, PAUSE_S = 5, 0.02  # looks for a folder that is being exchanged, and seconds between them
 EVENTS = "events"  # folder of the state folder
 MANIFEST, LABEL, WINDOWS, FEATURES = "event.json", "label.json", "windows.json", "features.npz"
 SOUND, NORMAL = "sound.flac", "normal.flac"
@@ -129,14 +135,41 @@ def label(folder: Path, what: str, who: str, why: str = "") -> Said:
     """Say what an event was; what was said before stays in the list."""
     if what not in WHATS:
         raise DataError(f"{what}: no such label; give one of {', '.join(WHATS)}")
-    before = said(folder)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return _say(folder, msgspec.structs.replace(before, labels=[*before.labels, Label(what, who, now, why)]))
+    with alone(folder):
+        before = said(folder)
+        return _say(folder, msgspec.structs.replace(before, labels=[*before.labels, Label(what, who, now, why)]))
 
 
 def mark(folder: Path, marked: bool, who: str) -> Said:
     """Keep an event for good, or no more."""
-    return _say(folder, msgspec.structs.replace(said(folder), marked=marked, marked_by=who if marked else ""))
+    with alone(folder):
+        return _say(folder, msgspec.structs.replace(said(folder), marked=marked, marked_by=who if marked else ""))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Two who label at once, or one while the event is written anew: each after the other, nothing is lost."""
+    descriptor = _held(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> int:
+    """A descriptor that holds the folder of that name, even if it was exchanged while this waited."""
+    for left in reversed(range(TRIES)):
+        with suppress(FileNotFoundError):  # between the two renames of `recorder.folder`
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return os.dup(descriptor)  # the lock stays with its copy
+            finally:
+                os.close(descriptor)
+        time.sleep(PAUSE_S if left else 0.0)
+    raise DataError(f"{folder}: no such event; it was removed meanwhile")
 
 
 def folders(state: Path) -> list[Path]:
@@ -154,14 +187,8 @@ def folder_of(state: Path, event: str) -> Path:
 
 
 def _say(folder: Path, now: Said) -> Said:
-    """Two people at once: the later write counts, and neither is half there."""
     read(folder)
-    partial = folder / f"{LABEL}.partial"
-    with partial.open("wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(now)))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(folder / LABEL)
+    safe_file.write(folder / LABEL, msgspec.json.format(msgspec.json.encode(now)))
     return now
 
 

@@ -9,13 +9,13 @@
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from edge_runtime import safe_file
 from edge_runtime.errors import DataError
 from edge_runtime.recorder import event
 from edge_runtime.recorder.event import Event
@@ -32,12 +32,12 @@ def put(events: Path, found: Event, files: Mapping[str, bytes], links: Iterable[
         _clear(partial)
         partial.mkdir()
         for name, data in files.items():
-            save(partial / name, data)
+            safe_file.new(partial / name, data)
         for name, source in links:
             _link(source, partial / name)
         found = msgspec.structs.replace(found, bytes=sum(file.stat().st_size for file in partial.iterdir()))
-        save(partial / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
-        flush(partial)
+        safe_file.new(partial / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
+        safe_file.sync(partial)
     except OSError:
         _clear(partial)
         raise
@@ -53,7 +53,7 @@ def remove(folder: Path) -> bool:
         folder.rename(gone)
     except FileNotFoundError:
         return False
-    flush(folder.parent)
+    safe_file.sync(folder.parent)
     _clear(gone)
     return True
 
@@ -89,39 +89,20 @@ def cut(folder: Path) -> bool:
 
 def rewrite(folder: Path, found: Event) -> None:
     """Another manifest for the same files."""
-    partial = folder / f"{event.MANIFEST}{PARTIAL}"
-    partial.unlink(missing_ok=True)
-    save(partial, msgspec.json.format(msgspec.json.encode(found)))
-    partial.replace(folder / event.MANIFEST)
-    flush(folder)
-
-
-def save(file: Path, data: bytes) -> None:
-    """A new file, on the disk when this returns."""
-    with file.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def flush(folder: Path) -> None:
-    """What was renamed in it is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    safe_file.write(folder / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
 
 
 def _name(partial: Path, folder: Path) -> None:
     """Give what is whole its name; an older one of that name steps aside first, a crash between leaves one of them."""
     old = folder.with_name(f".{folder.name}{OLD}")
     _clear(old)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(old)
-        _carry(old, partial)
-    partial.rename(folder)
-    flush(folder.parent)
+    with contextlib.ExitStack() as stack:
+        if folder.exists():
+            stack.enter_context(event.alone(folder))
+            folder.rename(old)
+            _carry(old, partial)
+        partial.rename(folder)
+    safe_file.sync(folder.parent)
     _clear(old)
 
 
@@ -137,7 +118,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
     except OSError:
-        save(target, source.read_bytes())
+        safe_file.new(target, source.read_bytes())
 
 
 def _clear(folder: Path) -> None:

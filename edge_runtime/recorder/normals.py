@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import soundfile
 
+from edge_runtime import safe_file
 from edge_runtime.features import Floats
 from edge_runtime.recorder import disk, folder
 from edge_runtime.recorder.draft import flac
@@ -62,16 +63,8 @@ class Normals:
         """Write one, in the place of an older one."""
         place = self._folder / folder_name
         self._folder.mkdir(mode=folder.PRIVATE, parents=True, exist_ok=True)
-        place.mkdir(exist_ok=True)
         file = place / f"{number:02d}.flac"
-        partial = file.with_suffix(folder.PARTIAL)
-        partial.unlink(missing_ok=True)
-        try:
-            folder.save(partial, flac(sound, msgspec.json.encode(heard).decode()))
-            partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        safe_file.write(file, flac(sound, msgspec.json.encode(heard).decode()))
         self._there.setdefault(heard.machine, {})[file] = np.array(heard.level, np.float32)
 
     def nearest(self, machine: str, level: Floats) -> tuple[Path, float] | None:
