@@ -1,4 +1,4 @@
-"""A board that is a folder: install.sh acts below it, with small programs in the place of those that change a system."""
+"""A board that is a folder: install.sh acts below it, with small programs in the place of what changes a system."""
 
 import os
 import subprocess
