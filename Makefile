@@ -3,6 +3,7 @@
 # make test                      what every change must pass      make lint     style and types
 # make verify                    what takes longer
 # make test-device PYTHON=…      the device's part on another Python (3.10 on JetPack 6, 3.13)
+# sudo make device-test          install, listen, alarm, uninstall, on an emulated arm64 board with systemd
 
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -15,7 +16,7 @@ DEVICE_VENV = .venv-device-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: demo test verify lint format test-device install clean
+.PHONY: demo test verify lint format test-device device-test install clean
 
 demo: $(VENV)/installed
 	rm -rf build/demo
@@ -44,6 +45,9 @@ test-device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
 	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic,relay]' pytest pytest-timeout pytest-xdist hypothesis
 	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "$(MARK)" -n auto --dist loadfile
+
+device-test: $(VENV)/installed
+	PYTHON=$(CURDIR)/$(BIN)/python tests/jetson/machine/run.sh
 
 install: $(VENV)/installed
 

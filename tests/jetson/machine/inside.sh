@@ -68,7 +68,7 @@ unchanged() { # the second run: says so, and the listener was not restarted
 }
 
 listening() { # a window was scored: the service says it
-  systemctl show auscult -p StatusText --value | tee -a "$LOG" | grep -qi 'listening to'
+  systemctl show auscult -p StatusText --value | tee -a "$LOG" | grep -q 'listens to 1 of 1'
 }
 
 alarm() { # STATE, of the anomaly
