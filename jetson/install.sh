@@ -11,11 +11,12 @@
 #     --root DIR     act on the system below DIR (tests)       --help       these lines
 #
 # Exit codes: 0 done; 1 in place, but it does not listen; 2 refused, or a step failed: run it again when that is mended.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT='' PREFIX=/opt/auscult SITE='' WHEELHOUSE='' PAGE=1 START=1 DRY=0 UNINSTALL=0 PURGE=0
-EXTRAS=mic,relay,calib,recorder,web
+EXTRAS=mic,relay,calib,web
 NEEDED_MB=1500 # of disk: two programs of 600 MB lie side by side while one is exchanged for the other
 TENSORRT=0     # whether the system's Python has it
 RESUMED=0      # whether an earlier run was interrupted
@@ -52,7 +53,7 @@ touched() { # GLOB: whether such a thing was changed now, or may have been by a 
   return 1
 }
 
-usage() { sed -n '2,/^set -euo/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,/^# Exit/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 value() { # OPTION COUNT
   (($2 > 1)) || fail "$1: nothing came after it; wanted a path; see --help"

@@ -2,14 +2,16 @@
 # shellcheck shell=bash
 
 remove() { # PATH
-  [[ -e $ROOT$1 || -L $ROOT$1 ]] || return 0
+  local path=$ROOT$1
+  [[ -e $path || -L $path ]] || return 0
   changed "removed $1"
-  run rm -rf "${ROOT:?}$1"
+  run rm -rf "$path"
 }
 
 uninstall() {
   local place
-  [[ ! -e $ROOT$PREFIX || -e $ROOT$PREFIX/.auscult ]] || fail "--prefix $PREFIX: was not made by install.sh; give the right one"
+  [[ ! -e $ROOT$PREFIX || -e $ROOT$PREFIX/.auscult ]] ||
+    fail "--prefix $PREFIX: was not made by install.sh; wanted what it was installed with; give that"
   for place in auscult-page.service auscult.service; do
     [[ -e $ROOT/etc/systemd/system/$place ]] && run systemctl -q disable --now "$place"
     remove "/etc/systemd/system/$place"
@@ -20,7 +22,7 @@ uninstall() {
   run systemctl reset-failed 'auscult*' || true
   remove /etc/udev/rules.d/99-auscult.rules
   run udevadm control --reload
-  [[ -L $ROOT/usr/local/bin/auscult ]] && remove /usr/local/bin/auscult
+  [[ $(readlink "$ROOT/usr/local/bin/auscult") == "$PREFIX/venv/bin/auscult" ]] && remove /usr/local/bin/auscult
   remove /var/cache/auscult
   purge
   remove "$PREFIX"

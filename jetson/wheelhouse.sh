@@ -10,7 +10,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 OUT='' PYTHON=3.10 MACHINE=aarch64
-EXTRAS=(mic relay calib recorder web jetson)
+EXTRAS=(mic relay calib web jetson)
 
 fail() {
   echo "wheelhouse.sh: $*" >&2

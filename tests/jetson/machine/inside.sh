@@ -87,7 +87,22 @@ watchdog() {
   within 120 restarted "$before" && journalctl -q -u auscult | grep -q 'Watchdog timeout'
 }
 
-page() { within 60 curl -fsS -o /dev/null http://127.0.0.1:8321/; }
+confined() { # no capability, no new ones, system calls filtered, memory bounded, the system read-only
+  local status
+  status=$(cat "/proc/$(pid)/status")
+  grep -q '^CapEff:[[:space:]]*0*$' <<<"$status" && grep -q '^NoNewPrivs:[[:space:]]*1' <<<"$status" &&
+    grep -q '^Seccomp:[[:space:]]*2' <<<"$status" &&
+    [[ $(cat /sys/fs/cgroup/system.slice/auscult.service/memory.max) == 536870912 ]] &&
+    ! nsenter -t "$(pid)" -m touch /usr/written && ! nsenter -t "$(pid)" -m touch /etc/auscult/written
+}
+
+recorded() { # the alarm of before, whole
+  compgen -G '/var/lib/auscult/events/*-fan/event.json' >/dev/null
+}
+
+page() { # answers here, and nowhere else
+  within 60 curl -fsS -o /dev/null http://127.0.0.1:8321/ && ! ss -ltnH | grep :8321 | grep -v 127.0.0.1
+}
 
 names() { # of every file that lasts
   find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp -o -path /srv -o -path /var/log \
@@ -121,8 +136,10 @@ check alarm-raised within 90 alarm unacknowledged
 check relay-drops within 10 relay lo
 rm /run/fault
 check alarm-returns within 90 alarm 'returned unacknowledged'
+check recorded within 30 recorded
 check acknowledged runuser -u auscult -- auscult ack /etc/auscult/site.yaml fan --by test
 check relay-again within 30 relay hi
+check confined confined
 check watchdog watchdog
 check relay-after-watchdog within 60 relay hi
 if [[ -e /etc/systemd/system/auscult-page.service ]]; then check page page; fi

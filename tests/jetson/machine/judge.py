@@ -5,7 +5,16 @@ from collections.abc import Iterable
 
 WANTED = [
     *("booted", "interrupted", "installed", "listening", "relay-energised", "unchanged", "alarm-raised", "relay-drops"),
-    *("alarm-returns", "acknowledged", "relay-again", "relay-drops-when-hung", "watchdog", "relay-after-watchdog"),
+    *(
+        "alarm-returns",
+        "recorded",
+        "acknowledged",
+        "relay-again",
+        "confined",
+        "relay-drops-when-hung",
+        "watchdog",
+        "relay-after-watchdog",
+    ),
     *("uninstalled", "relay-released", "purged", "end"),
 ]
 
