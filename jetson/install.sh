@@ -13,17 +13,20 @@
 # Exit codes: 0 done; 1 in place, but it does not listen; 2 refused, or a step failed: run it again when that is mended.
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
+umask 022 # the service's user reads what root writes
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT='' PREFIX=/opt/auscult SITE='' WHEELHOUSE='' PAGE=1 START=1 DRY=0 UNINSTALL=0 PURGE=0
 EXTRAS=mic,relay,calib,web
-NEEDED_MB=1500 # of disk: two programs of 600 MB lie side by side while one is exchanged for the other
+NEEDED_MB=1200 # of disk: two programs of 400 MB lie side by side while one is exchanged for the other
 TENSORRT=0     # whether the system's Python has it
 RESUMED=0      # whether an earlier run was interrupted
 CHANGES=()
 
 # shellcheck source=refuse.sh
 . "$HERE/refuse.sh"
+# shellcheck source=program.sh
+. "$HERE/program.sh"
 # shellcheck source=remove.sh
 . "$HERE/remove.sh"
 
@@ -148,68 +151,6 @@ user() {
   done
 }
 
-find_tensorrt() {
-  if python3 -c 'import tensorrt' 2>/dev/null; then
-    TENSORRT=1 EXTRAS+=,jetson
-    say "TensorRT of the system: the GPU can listen (backend: tensorrt in the site file)"
-  elif is_jetson; then
-    say "no TensorRT for python3: the processor listens, which is enough; for the GPU: apt-get install nvidia-jetpack," \
-      "and run this again"
-  fi
-}
-
-fingerprint() { # of all that decides what the program is
-  {
-    python3 -V
-    echo "$EXTRAS $TENSORRT"
-    if [[ -n $WHEELHOUSE ]]; then
-      cd "$WHEELHOUSE" && sha256sum auscult-*.whl && ls ./*.whl
-    else
-      cd "$HERE/.." && find edge_runtime calib train export pyproject.toml constraints.txt -type f \
-        ! -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
-    fi
-  } | sha256sum | cut -c 1-12
-}
-
-pip_install() { # PYTHON
-  local pip=("$1" -m pip) quiet=(-q --disable-pip-version-check --no-cache-dir)
-  if [[ -n $WHEELHOUSE ]]; then
-    pip=("$1" "$(compgen -G "$WHEELHOUSE/pip-*.whl" | head -1)/pip")
-    run "${pip[@]}" install "${quiet[@]}" --no-index --find-links "$WHEELHOUSE" "auscult[$EXTRAS]"
-  else
-    run "${pip[@]}" install "${quiet[@]}" -c "$HERE/../constraints.txt" "$HERE/..[$EXTRAS]"
-  fi
-}
-
-program() { # a new one beside the old, which runs until the link is turned: losing power leaves one of them whole
-  local name target options=()
-  name=program-$(fingerprint)
-  target=$PREFIX/$name
-  if [[ ! -e $ROOT$target/complete ]]; then
-    changed "program $target"
-    ((TENSORRT)) && options+=(--system-site-packages)
-    [[ -n $WHEELHOUSE ]] && options+=(--without-pip)
-    run rm -rf "$ROOT$target"
-    run python3 -m venv ${options[@]+"${options[@]}"} "$ROOT$target" || fail "python3 -m venv $target: failed; see above"
-    pip_install "$ROOT$target/bin/python" ||
-      fail "pip: the program cannot be installed; see above; without a network use --wheelhouse"
-    run touch "$ROOT$target/complete"
-  fi
-  [[ $(readlink "$ROOT$PREFIX/venv" || true) == "$name" ]] && return
-  changed "program in use: $target"
-  run ln -sfn "$name" "$ROOT$PREFIX/venv.new"
-  run mv -T "$ROOT$PREFIX/venv.new" "$ROOT$PREFIX/venv"
-}
-
-command_line() {
-  local link=/usr/local/bin/auscult to=$PREFIX/venv/bin/auscult
-  [[ $(readlink "$ROOT$link" || true) == "$to" ]] && return
-  [[ -e $ROOT$link && ! -L $ROOT$link ]] && say "$link is not a link of ours: left as it is" && return
-  changed "command $link"
-  run mkdir -p "$ROOT/usr/local/bin"
-  run ln -sfn "$to" "$ROOT$link"
-}
-
 unit() { # NAME, with the prefix filled in
   sed "s#/opt/auscult#$PREFIX#g" "$HERE/$1" >"$SCRATCH/$1"
   put "$SCRATCH/$1" "/etc/systemd/system/$1" 644 root:root
@@ -269,8 +210,7 @@ start() { # -> whether it listens, or was not asked to
   ((START)) || return 0
   if ! valid; then
     say "/etc/auscult/site.yaml is not complete, see above: nothing is started. Fill it in, then run this again" >&2
-    [[ -z $SITE ]]
-    return
+    return 1
   fi
   service auscult.service || return 1
   if has_page; then
@@ -310,6 +250,7 @@ install_all() {
 main() {
   options "$@"
   refusals
+  cd / # where no checkout is taken for what is installed
   SCRATCH=$(mktemp -d)
   trap 'rm -rf "$SCRATCH"' EXIT
   if ((UNINSTALL)); then uninstall; else install_all; fi

@@ -63,6 +63,7 @@ check_prefix() { # what --uninstall removes must be ours
 
 check_sources() {
   [[ -z $SITE || -r $SITE ]] || fail "--site $SITE: cannot be read; give the path of a site file"
+  [[ -z $SITE ]] || SITE=$(realpath "$SITE")
   [[ -n $WHEELHOUSE ]] || return 0
   [[ -d $WHEELHOUSE ]] || fail "--wheelhouse $WHEELHOUSE: no such folder; make one: jetson/wheelhouse.sh DIR"
   WHEELHOUSE=$(cd "$WHEELHOUSE" && pwd)

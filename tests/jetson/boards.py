@@ -40,7 +40,7 @@ STANDINS = {
     "ln": 'exec /usr/bin/ln "$@"',
     "install": 'exec /usr/bin/install "$@"',
     "udevadm": "",
-    "runuser": "echo site.yaml: one machine; exit ${FAKE_INVALID:-0}",
+    "runuser": "[[ $PWD == / ]] || exit 3; echo site.yaml: one machine; exit ${FAKE_INVALID:-0}",
     "systemctl": """[[ $1 != -q ]] || shift
 case "$1" in
   enable) touch "$have/enabled-$2" ;;
@@ -76,6 +76,11 @@ class Board:
             program.write_text(f"{BEGIN}{text}\n")
             program.chmod(0o755)
 
+    def real_python(self, python: str) -> None:
+        """Environments are made and filled in earnest."""
+        (self._standins / "python3").unlink()
+        (self._standins / "python3").symlink_to(python)
+
     def system(self, pretty: str, name: str, like: str) -> None:
         """/etc/os-release."""
         (self.root / "etc").mkdir(exist_ok=True)
@@ -88,7 +93,7 @@ class Board:
         path = f"{self._standins}:/usr/sbin:/usr/bin:/sbin:/bin"
         environment = {"PATH": path, "STANDIN": str(self._standins), "HOME": os.environ["HOME"], **settings}
         words = ["/bin/bash", str(script), "--root", str(self.root), *options]
-        return subprocess.run(words, capture_output=True, text=True, env=environment)
+        return subprocess.run(words, capture_output=True, text=True, env=environment, cwd=ROOT)
 
     def calls(self, *programs: str) -> list[str]:
         """What the last run called of these programs, in its order; without the questions that change nothing."""
