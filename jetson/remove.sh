@@ -25,6 +25,7 @@ uninstall() {
   [[ $(readlink "$ROOT/usr/local/bin/auscult") == "$PREFIX/venv/bin/auscult" ]] && remove /usr/local/bin/auscult
   remove /var/cache/auscult
   purge
+  if [[ -e $ROOT$PREFIX/.made-group-gpio ]]; then changed "removed group gpio" && run groupdel gpio; fi
   remove "$PREFIX"
   ((${#CHANGES[@]})) || say "nothing of auscult was here"
 }
@@ -37,5 +38,4 @@ purge() {
   remove /etc/auscult
   remove /var/lib/auscult
   if getent passwd auscult >/dev/null; then changed "removed user auscult" && run userdel auscult; fi
-  if [[ -e $ROOT$PREFIX/.made-group-gpio ]]; then changed "removed group gpio" && run groupdel gpio; fi
 }

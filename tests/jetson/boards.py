@@ -116,3 +116,12 @@ class Board:
     def groups(self) -> set[str]:
         """Those that the user is in."""
         return set((self._standins / "have/groups").read_text().split())
+
+    def known_groups(self) -> list[str]:
+        """Of the system."""
+        return (self._standins / "have/known-groups").read_text().split()
+
+    def add_group(self, name: str) -> None:
+        """As the board's image has it."""
+        with (self._standins / "have/known-groups").open("a") as stream:
+            stream.write(f"{name}\n")

@@ -267,12 +267,21 @@ def test_uninstall_removes_what_was_put_there_and_keeps_what_people_made(board):
     assert board.has("user")
 
 
+def test_a_group_that_was_there_before_stays(board):
+    board.add_group("gpio")
+    works(board.install())
+    works(board.install("--uninstall", "--purge"))
+    assert "gpio" in board.known_groups()
+
+
 def test_purge_leaves_nothing(board):
     empty = board.files()
     works(board.install())
+    assert "gpio" in board.known_groups()
+    works(board.install("--uninstall"))
     works(board.install("--uninstall", "--purge"))
     assert board.files() == empty
-    assert not board.has("user")
+    assert not board.has("user") and "gpio" not in board.known_groups()
     assert "nothing of auscult was here" in works(board.install("--uninstall"))
 
 
