@@ -100,8 +100,12 @@ recorded() { # the alarm of before, whole
   compgen -G '/var/lib/auscult/events/*-fan/event.json' >/dev/null
 }
 
-page() { # answers here, and nowhere else
-  within 60 curl -fsS -o /dev/null http://127.0.0.1:8321/ && ! ss -ltnH | grep :8321 | grep -v 127.0.0.1
+page() { # answers here and nowhere else, hears the listener, and may ask the kernel about the clock
+  local health=/run/health
+  within 60 curl -fsS -o $health http://127.0.0.1:8321/api/health || return 1
+  cat $health
+  grep -Eq '"clock_follows":(true|false)' $health && grep -q '"microphones":\[{' $health &&
+    curl -fsS -o /dev/null http://127.0.0.1:8321/ && ! ss -ltnH | grep :8321 | grep -v 127.0.0.1
 }
 
 names() { # of every file that lasts
@@ -142,7 +146,7 @@ check relay-again within 30 relay hi
 check confined confined
 check watchdog watchdog
 check relay-after-watchdog within 60 relay hi
-if [[ -e /etc/systemd/system/auscult-page.service ]]; then check page page; fi
+check page page
 systemctl show auscult -p MemoryCurrent -p MemoryPeak -p NRestarts -p Result
 check uninstalled removed
 check relay-released released

@@ -15,7 +15,7 @@ WANTED = [
         "watchdog",
         "relay-after-watchdog",
     ),
-    *("uninstalled", "relay-released", "purged", "end"),
+    *("page", "uninstalled", "relay-released", "purged", "end"),
 ]
 
 
