@@ -110,7 +110,7 @@ begin() { # what a run that was interrupted did is not known: its files are look
   touch "$ROOT$PREFIX/.unfinished"
 }
 
-has_portaudio() { ldconfig -p 2>/dev/null | grep -q 'libportaudio\.so\.2'; }
+has_portaudio() { [[ $(ldconfig -p 2>/dev/null) == *libportaudio.so.2* ]]; }
 
 packages() {
   local missing=()
