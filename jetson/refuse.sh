@@ -76,7 +76,7 @@ check_sources() {
   done
   has_portaudio || compgen -G "$WHEELHOUSE/*.deb" >/dev/null ||
     fail "libportaudio2: not on this system, and no .deb of it in $WHEELHOUSE; wanted it to hear a microphone; on a" \
-      "machine with this system: apt-get download libportaudio2 libjack-jackd2-0, and copy the files there"
+      "machine with this system: apt-get download libportaudio2 libjack-jackd2-0 libsamplerate0 libopus0, and copy the files there"
 }
 
 refusals() {
