@@ -79,12 +79,8 @@ restarted() { # PID of before
   [[ $(pid) != "$1" && $(pid) != 0 ]] && systemctl -q is-active auscult
 }
 
-watchdog() {
-  local before
-  before=$(pid)
-  kill -STOP "$before"
-  check relay-drops-when-hung within 60 relay lo
-  within 300 restarted "$before" && journalctl -q -u auscult | grep 'Watchdog timeout'
+watchdog() { # PID of before
+  within 300 restarted "$1" && journalctl -q -u auscult | grep 'Watchdog timeout'
 }
 
 confined() { # no capability, no new ones, system calls filtered, memory bounded, the system read-only
@@ -144,7 +140,10 @@ check recorded within 120 recorded
 check acknowledged runuser -u auscult -- auscult ack /etc/auscult/site.yaml fan --by test
 check relay-again within 120 relay hi
 check confined confined
-check watchdog watchdog
+HUNG=$(pid)
+kill -STOP "$HUNG"
+check relay-drops-when-hung within 60 relay lo
+check watchdog watchdog "$HUNG"
 check relay-after-watchdog within 180 relay hi
 check page page
 systemctl show auscult -p MemoryCurrent -p MemoryPeak -p NRestarts -p Result
