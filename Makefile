@@ -43,7 +43,7 @@ format: $(VENV)/installed
 test-device: export OMP_NUM_THREADS = 1
 test-device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
-	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic,relay]' pytest pytest-timeout pytest-xdist hypothesis
+	$(DEVICE_VENV)/bin/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[calib,mic,relay,web]' pytest pytest-timeout pytest-xdist hypothesis
 	$(DEVICE_VENV)/bin/python -m pytest tests/edge_runtime tests/calib -rs -m "$(MARK)" -n auto --dist loadfile
 
 device-test: $(VENV)/installed
@@ -55,7 +55,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11, which training and export need: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,relay,dev,tensorrt-rtx]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[export,wav2vec,mic,relay,web,dev,tensorrt-rtx]'
 	touch $@
 
 clean:

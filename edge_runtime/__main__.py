@@ -18,6 +18,8 @@
                                                                out-of-service, in-service
     python -m edge_runtime events list SITE_OR_FOLDER          what was recorded around alarms; also show, label, mark,
                                                                unmark, purge, export
+    python -m edge_runtime serve SITE_OR_FOLDER                the status page; --host, --port
+    python -m edge_runtime support SITE_OR_FOLDER --out F.zip  what somebody who helps asks for, without secrets
 
 run BUNDLE tells events as JSON lines: start, recording, window, lost, microphone, backend, alarm, notice, end. Times
 are seconds of sound. run SITE.yaml says on stderr what a person should know, and keeps alarms in the site's `state:`
@@ -37,6 +39,7 @@ from edge_runtime.cli import parser, run_command
 HOME = dict.fromkeys(("devices", "record", "score"), "commands.clips")  # command -> module; the rest: commands.alarms
 HOME |= {"run": "commands.run", "validate": "commands.validate", "doctor": "doctor", "status": "commands.status"}
 HOME |= {"events": "commands.events"}
+HOME |= dict.fromkeys(("serve", "support"), "commands.serve")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from edge_runtime import doctor
-    from edge_runtime.commands import alarms, events, status
+    from edge_runtime.commands import alarms, events, serve, status
 
     whole = parser(__doc__, "python -m edge_runtime")
     names = whole.add_subparsers(dest="name", required=True, metavar="COMMAND")
@@ -71,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_options(names)
     alarms.add_options(names)
     events.options(names.add_parser("events", help="what was recorded around alarms", allow_abbrev=False))
+    serve.add_options(names)
     return whole
 
 

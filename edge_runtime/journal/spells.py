@@ -24,6 +24,11 @@ COLUMNS = Spell.__struct_fields__
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM spells"
 INSERT = f"INSERT INTO spells ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
+THINNED = """SELECT CAST((begin_s - ?1) / ?2 AS INTEGER) - (begin_s < ?1),
+    sum(scored), sum(unfit), sum(lost), sum(above), min(lowest), sum(mean * scored) / nullif(sum(scored * (mean IS NOT NULL)), 0), max(highest),
+    sum(level_dbfs * (scored + unfit)) / nullif(sum((scored + unfit) * (level_dbfs IS NOT NULL)), 0)
+    FROM spells WHERE machine = ?3 AND begin_s > ?4 AND begin_s < ?5 GROUP BY 1 ORDER BY 1"""
+
 
 class Spells:
     """Collects the windows of a minute, machine by machine."""
@@ -98,6 +103,13 @@ def select(db: sqlite3.Connection, machine: str, since_s: float, until_s: float)
     where = "WHERE machine = ? AND begin_s > ? AND begin_s <= ? ORDER BY begin_s, number"
     rows = db.execute(f"{SELECT} {where}", (machine, since_s - HOUR_S, until_s))
     return [spell for spell in map(_spell, rows) if spell.begin_s + spell.span_s > since_s]
+
+
+def thinned(db: sqlite3.Connection, machine: str, since_s: float, until_s: float, step_s: float) -> list[Spell]:
+    """The same in steps, a spell for each that has any, without faults and single scores."""
+    rows = db.execute(THINNED, (since_s, step_s, machine, since_s - HOUR_S, until_s))
+    found = [Spell(machine, since_s + step * step_s, step_s, *values) for step, *values in rows]
+    return [spell for spell in found if spell.begin_s + spell.span_s > since_s]
 
 
 def thin(db: sqlite3.Connection, utc_s: float) -> None:

@@ -79,6 +79,11 @@ class Visitor:
         with self._readable():
             return spells.select(self._db, machine, since_s, until_s)
 
+    def thinned(self, machine: str, since_s: float, until_s: float, step_s: float) -> list[Spell]:
+        """The same as one spell for each step that has any, however many there are."""
+        with self._readable():
+            return spells.thinned(self._db, machine, since_s, until_s, step_s)
+
     def notices(self, count: int) -> list[Notice]:
         """The last ones, oldest first."""
         return [Notice(*row) for row in self._last(Notice, "notices", "number", count)]

@@ -1,0 +1,223 @@
+"""What has happened: changes of alarms, notices, scores over time, and the events that were recorded."""
+
+import datetime
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge_runtime.errors import DataError
+from edge_runtime.journal import Entry, Listened, Visitor
+from edge_runtime.recorder import event as events
+from edge_runtime.web import traces
+from edge_runtime.web.acting import line, person
+from edge_runtime.web.exchange import Answer, Asked, Refused, told
+from edge_runtime.web.place import Place
+
+MOST, USUAL = 200, 50  # rows of one answer
+CHANGES = 500  # of a machine that a chart's alarms are taken from
+MOST_LABELS = 100  # of one event
+KINDS = {
+    events.SOUND: "audio/flac",
+    events.NORMAL: "audio/flac",
+    events.SPECTROGRAM: "image/png",
+    events.DEVIATION: "image/png",
+}
+MARKS_HZ = (0, 125, 250, 500, 1000, 2000, 3000, 4000, 6000, 8000)  # of the axis of a picture
+WRITING = threading.Lock()  # what is said of events: read, then written
+
+
+def scores(place: Place, asked: Asked) -> Answer:
+    """GET /api/machines/{machine}/scores?span=1h|24h|30d."""
+    with place.visiting() as visitor:
+        one, beat = _listened(visitor, asked.names["machine"]), visitor.sign().beat
+        steps = traces.over(visitor, one, beat, asked.query.get("span", "1h"))
+        entries = [entry for entry in visitor.history(CHANGES, one.machine) if entry.kind == "anomaly"]
+    alarms = [span for span in _alarms(entries, steps.begin_s) if span[1] is None or span[1] > steps.begin_s]
+    return told({"steps": steps, "threshold": one.threshold, "warning": one.warning, "alarms": alarms})
+
+
+def machine(place: Place, asked: Asked) -> Answer:
+    """GET /api/machines/{machine}."""
+    with place.visiting() as visitor:
+        one = _listened(visitor, asked.names["machine"])
+        return told({"machine": one, "events": visitor.events(10, one.machine)[::-1]})
+
+
+def history(place: Place, asked: Asked) -> Answer:
+    """GET /api/history?machine=&count=: changes of alarms, the newest first."""
+    with place.visiting() as visitor:
+        return told({"history": visitor.history(_count(asked), asked.query.get("machine"))[::-1]})
+
+
+def notices(place: Place, asked: Asked) -> Answer:
+    """GET /api/notices?count=: lines for people, the newest first."""
+    with place.visiting() as visitor:
+        return told({"notices": visitor.notices(_count(asked))[::-1]})
+
+
+def listed(place: Place, asked: Asked) -> Answer:
+    """GET /api/events?machine=&count=: the newest first, with what people said of them."""
+    with place.visiting() as visitor:
+        rows = visitor.events(_count(asked), asked.query.get("machine"))[::-1]
+    return told({"events": list(_with_said(place, rows)), "meanings": events.MEANINGS, "recorder": place.recorder})
+
+
+def one(place: Place, asked: Asked) -> Answer:
+    """GET /api/events/{id}: the manifest, every window, what people said, which files there are."""
+    folder = _folder(place, asked)
+    manifest = events.read(folder)
+    return told(
+        {
+            "event": manifest,
+            "windows": _windows(folder),
+            "said": events.said(folder),
+            "meanings": events.MEANINGS,
+            "files": {name: picture(folder / name) for name in KINDS if (folder / name).is_file()},
+            "marks": _marks(manifest.sample_rate / 2),
+        }
+    )
+
+
+def file(place: Place, asked: Asked) -> Answer:
+    """GET /api/events/{id}/{name}: sound (in ranges, too) or a picture; no other file."""
+    name = asked.names["name"]
+    path = _folder(place, asked) / name
+    if name not in KINDS or not path.is_file():
+        raise Refused(404, f"{name[:40]}: this event has no such file")
+    return Answer(kind=KINDS[name], file=path)
+
+
+def label(place: Place, asked: Asked) -> Answer:
+    """POST /api/events/{id}/label {what, why}: what it was."""
+    folder, given = _folder(place, asked), _given(asked, _Labelled)
+    with WRITING:
+        if len(events.said(folder).labels) >= MOST_LABELS:
+            raise Refused(409, f"{MOST_LABELS} labels are said of this event already; nothing is done")
+        try:
+            return told({"said": events.label(folder, given.what, person(asked, given.who), line("why", given.why))})
+        except DataError as error:
+            raise Refused(400, str(error)) from None
+
+
+def mark(place: Place, asked: Asked) -> Answer:
+    """POST /api/events/{id}/mark {marked}: it stays, whatever the budget."""
+    folder, given = _folder(place, asked), _given(asked, _Marked)
+    with WRITING:
+        return told({"said": events.mark(folder, given.marked, person(asked, given.who))})
+
+
+class _Labelled(msgspec.Struct):
+    what: str
+    why: str = ""
+    who: str = ""
+
+
+class _Marked(msgspec.Struct):
+    marked: bool
+    who: str = ""
+
+
+def _given(asked: Asked, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(asked.body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Refused(400, f"{error}; nothing is done") from None
+
+
+def _folder(place: Place, asked: Asked) -> Path:
+    try:
+        return events.folder_of(place.state, asked.names["id"])
+    except DataError:
+        raise Refused(404, "no such event: it was removed to keep the disk's budget, or never was") from None
+
+
+def _with_said(place: Place, rows: list[Any]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        try:
+            said = events.said(events.folder_of(place.state, row.id))
+        except DataError:  # removed meanwhile
+            continue
+        yield msgspec.structs.asdict(row) | {"label": said.labels[-1] if said.labels else None, "marked": said.marked}
+
+
+def _windows(folder: Path) -> list[events.EventWindow]:
+    try:
+        return events.windows(folder)
+    except DataError:
+        return []
+
+
+def _listened(visitor: Visitor, name: str) -> Listened:
+    found = next((one for one in visitor.machines() if one.machine == name), None)
+    if found is None:
+        raise Refused(404, f"{name[:80]}: no such machine is listened to")
+    return found
+
+
+def _count(asked: Asked) -> int:
+    text = asked.query.get("count", str(USUAL))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST:
+        raise Refused(400, f"count {text[:20]!r}: wanted 1 to {MOST}")
+    return int(text)
+
+
+def _alarms(entries: list[Entry], begin_s: float) -> list[tuple[float, float | None]]:
+    """When a machine was in alarm: from its raise to its return, whatever people did meanwhile."""
+    changes = [entry for entry in entries if entry.cause in ("raise", "escalate", "return", "latch")]
+    times = [(_seconds(entry.time), entry.cause in ("raise", "escalate")) for entry in changes]
+    return traces.alarms(times, begin_s)
+
+
+def _seconds(time: str) -> float:
+    return datetime.datetime.fromisoformat(time).timestamp()
+
+
+def _marks(top_hz: float) -> list[tuple[int, float]]:
+    """Frequencies -> how far up a picture, 0 to 1: its rows are mel bands, as many to each mel."""
+    from edge_runtime import features
+
+    spec = features.LogMel(sample_rate=round(2 * top_hz), f_max=top_hz)
+    centres = features.mel_frequencies(spec).tolist()
+    edges = [spec.f_min, *centres, spec.f_max]
+    found = []
+    for hz in MARKS_HZ:
+        above = next((band for band, edge in enumerate(edges) if edge >= hz), None)
+        if above is None:
+            continue
+        below = max(above - 1, 0)
+        part = (hz - edges[below]) / (edges[above] - edges[below]) if above else 0.0
+        found.append((hz, round(min(max((below + part - 0.5) / spec.n_mels, 0.0), 1.0), 4)))
+    return found
+
+
+def picture(file: Path) -> dict[str, Any]:
+    """What a file says of itself: bytes; of a PNG its size, colours from low to high, and its texts."""
+    found: dict[str, Any] = {"bytes": file.stat().st_size}
+    if file.suffix != ".png":
+        return found
+    texts: dict[str, str] = {}
+    for name, data in _chunks(file.read_bytes()):
+        if name == b"IHDR":
+            found["width"], found["height"] = struct.unpack(">II", data[:8])
+        elif name == b"PLTE":
+            found["colours"] = [data[at : at + 3].hex() for at in range(0, len(data) - 2, 3)]
+        elif name == b"tEXt":
+            key, _, text = data.partition(b"\0")
+            texts[key.decode("latin-1")] = text.decode("latin-1")
+        elif name == b"zTXt":
+            key, _, text = data.partition(b"\0")
+            texts[key.decode("latin-1")] = zlib.decompress(text[1:]).decode("latin-1")
+    return found | {"texts": texts}
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        at += 12 + length
