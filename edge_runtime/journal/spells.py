@@ -25,7 +25,8 @@ SELECT = f"SELECT {', '.join(COLUMNS)} FROM spells"
 INSERT = f"INSERT INTO spells ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 THINNED = """SELECT CAST((begin_s - ?1) / ?2 AS INTEGER) - (begin_s < ?1),
-    sum(scored), sum(unfit), sum(lost), sum(above), min(lowest), sum(mean * scored) / nullif(sum(scored * (mean IS NOT NULL)), 0), max(highest),
+    sum(scored), sum(unfit), sum(lost), sum(above),
+    min(lowest), sum(mean * scored) / nullif(sum(scored * (mean IS NOT NULL)), 0), max(highest),
     sum(level_dbfs * (scored + unfit)) / nullif(sum((scored + unfit) * (level_dbfs IS NOT NULL)), 0)
     FROM spells WHERE machine = ?3 AND begin_s > ?4 AND begin_s < ?5 GROUP BY 1 ORDER BY 1"""
 

@@ -78,8 +78,8 @@ def one(place: Place, asked: Asked) -> Answer:
             "said": events.said(folder),
             "meanings": events.MEANINGS,
             "files": {name: picture(folder / name) for name in KINDS if (folder / name).is_file()},
-            "marks": _marks(manifest.sample_rate / 2),
         }
+        | _marks(manifest)
     )
 
 
@@ -177,22 +177,23 @@ def _seconds(time: str) -> float:
     return datetime.datetime.fromisoformat(time).timestamp()
 
 
-def _marks(top_hz: float) -> list[tuple[int, float]]:
-    """Frequencies -> how far up a picture, 0 to 1: its rows are mel bands, as many to each mel."""
+def _marks(event: events.Event) -> dict[str, Any]:
+    """How far up a picture frequencies are, 0 to 1: its rows are mel bands, as many to each mel."""
+    import numpy as np
+
     from edge_runtime import features
 
-    spec = features.LogMel(sample_rate=round(2 * top_hz), f_max=top_hz)
-    centres = features.mel_frequencies(spec).tolist()
-    edges = [spec.f_min, *centres, spec.f_max]
-    found = []
-    for hz in MARKS_HZ:
-        above = next((band for band, edge in enumerate(edges) if edge >= hz), None)
-        if above is None:
-            continue
-        below = max(above - 1, 0)
-        part = (hz - edges[below]) / (edges[above] - edges[below]) if above else 0.0
-        found.append((hz, round(min(max((below + part - 0.5) / spec.n_mels, 0.0), 1.0), 4)))
-    return found
+    spec = features.LogMel(sample_rate=event.sample_rate, f_max=event.sample_rate / 2)
+    centres = np.concatenate([[spec.f_min], features.mel_frequencies(spec), [spec.f_max]])
+    middles = np.concatenate([[0.0], (np.arange(spec.n_mels) + 0.5) / spec.n_mels, [1.0]])
+
+    def up(hz: float) -> float:
+        return round(float(np.interp(hz, centres, middles)), 4)
+
+    return {
+        "marks": [(hz, up(hz)) for hz in MARKS_HZ if hz <= spec.f_max],
+        "bands": [(up(band.low_hz), up(band.high_hz)) for band in event.reason.bands],
+    }
 
 
 def picture(file: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def listening(sign: Sign) -> dict[str, Any]:
     if sign.fresh:
         found, words = "listening", f"process {sign.listener} listens"
     elif sign.listener is None:
-        found, words = "gone", "Nobody listens. What is shown is what was."
+        found, words = "gone", "What is shown is what was. Start the listener."
     elif sign.quiet_s is None:
         found, words = "starting", f"Process {sign.listener} has begun and has not told anything yet."
     else:

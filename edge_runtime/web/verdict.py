@@ -26,7 +26,7 @@ TODO: dict[tuple[Kind, State], str] = {
     ("not_listening", "acknowledged"): "Nobody hears this machine. It is over with the next window that has a score.",
 }
 DEAF = "Nobody hears this machine. See to the microphone and its cable; the health page says what is wrong."
-UNKNOWN = "Start the listener: what is shown is what was."
+UNKNOWN = "What is shown is what was."
 
 
 class Verdict(msgspec.Struct, frozen=True):
