@@ -5,18 +5,19 @@ import sys
 from collections.abc import Callable
 
 from edge_runtime.cli import new_path
+from edge_runtime.commands.place import add_option
 
 
 def add_options(names: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register both."""
     page = names.add_parser("serve", help="the status page of what listens", allow_abbrev=False)
-    page.add_argument("place", metavar="SITE_OR_FOLDER", help="the site file, or the folder of its state")
+    add_option(page)
     page.add_argument("--host", default="127.0.0.1", help="the address to be reached at; 0.0.0.0: each (127.0.0.1)")
     page.add_argument("--port", type=_port, default=8321, help="0: any that is free (8321)")
     page.add_argument("--token-file", metavar="F", help="where the token lies, or is put (STATE/page.token)")
     page.add_argument("--allow-host", nargs="+", default=[], metavar="NAME", help="names that lead here, as a proxy's")
     dump = names.add_parser("support", help="pack what helps to help, without secrets", allow_abbrev=False)
-    dump.add_argument("place", metavar="SITE_OR_FOLDER", help="the site file, or the folder of its state")
+    add_option(dump)
     dump.add_argument("--out", required=True, metavar="F.zip", help="a new file")
 
 

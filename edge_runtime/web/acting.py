@@ -3,7 +3,9 @@
 import msgspec
 
 from edge_runtime.alarm.words import ITSELF, Kind
-from edge_runtime.commands.alarms import ACTIONS, LONGEST
+from edge_runtime.commands.alarms import ACTIONS
+from edge_runtime.commands.place import one_line
+from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Request
 from edge_runtime.web.exchange import Answer, Asked, Refused, told
 from edge_runtime.web.key import LONGEST_NAME
@@ -61,9 +63,10 @@ def named(name: str) -> str:
 
 def line(name: str, text: str) -> str:
     """What is kept is one printable line."""
-    if len(text) > LONGEST or not text.isprintable():
-        raise Refused(400, f"{name}: wanted one line of at most {LONGEST} printable characters; nothing is done")
-    return text
+    try:
+        return one_line(name, text)
+    except ConfigError as error:
+        raise Refused(400, f"{error}; nothing is done") from None
 
 
 def _wanted(asked: Asked) -> Wanted:

@@ -3,7 +3,6 @@
 import datetime
 import struct
 import threading
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,23 +196,14 @@ def _marks(event: events.Event) -> dict[str, Any]:
 
 
 def picture(file: Path) -> dict[str, Any]:
-    """What a file says of itself: bytes; of a PNG its size, colours from low to high, and its texts."""
+    """What a file says of itself: bytes; of a PNG its size and palette, too."""
     found: dict[str, Any] = {"bytes": file.stat().st_size}
-    if file.suffix != ".png":
-        return found
-    texts: dict[str, str] = {}
-    for name, data in _chunks(file.read_bytes()):
+    for name, data in _chunks(file.read_bytes()) if file.suffix == ".png" else ():
         if name == b"IHDR":
             found["width"], found["height"] = struct.unpack(">II", data[:8])
         elif name == b"PLTE":
             found["colours"] = [data[at : at + 3].hex() for at in range(0, len(data) - 2, 3)]
-        elif name == b"tEXt":
-            key, _, text = data.partition(b"\0")
-            texts[key.decode("latin-1")] = text.decode("latin-1")
-        elif name == b"zTXt":
-            key, _, text = data.partition(b"\0")
-            texts[key.decode("latin-1")] = zlib.decompress(text[1:]).decode("latin-1")
-    return found | {"texts": texts}
+    return found
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

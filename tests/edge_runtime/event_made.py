@@ -20,8 +20,8 @@ WORDS = "1.9-2.3 kHz, 14 dB above normal, in pulses 8 per second"
 RATE = 16_000
 
 
-def png(path, low_db, high_db, wide=200, tall=128, seed=0):
-    """A picture of [tall, wide] levels, loud at the bottom, with its palette and what its ends mean."""
+def png(path, wide=200, tall=128, seed=0):
+    """A picture of [tall, wide] levels, with its palette."""
     random = np.random.default_rng(seed)
     levels = np.linspace(20, 70, tall)[:, None] + random.integers(0, 25, (tall, wide))
     levels[60:70, wide // 3 :] += 60
@@ -30,12 +30,12 @@ def png(path, low_db, high_db, wide=200, tall=128, seed=0):
     parts = [
         (b"IHDR", struct.pack(">IIBBBBB", wide, tall, 8, 3, 0, 0, 0)),
         (b"PLTE", colours.tobytes()),
-        (b"tEXt", f"low_db\0{low_db}".encode()),
-        (b"tEXt", f"high_db\0{high_db}".encode()),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     ]
-    chunks = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts]
+    chunks = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    ]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
@@ -48,8 +48,8 @@ def make(state, name=ID, machine="fan", privacy="sound", seconds=12.0, time=TIME
         sound[RATE * 4 :] += 0.2 * hum(seconds - 4, pitch=2100.0)
         soundfile.write(folder / events.SOUND, sound, RATE, subtype="PCM_16")
         soundfile.write(folder / events.NORMAL, hum(6.0, seed=3), RATE, subtype="PCM_16")
-    png(folder / events.SPECTROGRAM, -80, -20)
-    png(folder / events.DEVIATION, -20, 20, seed=1)
+    png(folder / events.SPECTROGRAM)
+    png(folder / events.DEVIATION, seed=1)
     windows = [
         events.EventWindow(end - 1.0, end, 3.0 + 15.0 * (end > 4.5), end > 4.5, -22.5, [])
         for end in np.arange(1.0, seconds, 0.5).tolist()

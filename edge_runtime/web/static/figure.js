@@ -12,9 +12,11 @@ export function figure(name, address, told, seek) {
   const { event, files, marks, bands } = told;
   const [title, words] = NAMES[name];
   const line = h("line", { class: "head", x1: 0, x2: 0, y1: 0, y2: "100%" });
-  const over = h("svg", { class: "over", "aria-hidden": "true" }, bands.map(([low, high]) => h("rect", { class: "band", x: "0", width: "100%", y: per(1 - high), height: per(Math.max(high - low, 0.012)) })), moments(event), line);
-  const plot = h("div", { class: "picture" }, h("img", { src: address, alt: `${title}: ${event.reason.words}`, draggable: "false" }), over);
-  const node = h("figure", { class: "drawn" }, h("figcaption", {}, h("b", {}, title), ` ${words}`), axis(marks), plot, across(event.seconds), scale(files[name], name));
+  const over = h("svg", { class: "over", "aria-hidden": "true" }, bands.map(([low, high]) => h("rect", { class: "band", x: "0", width: "100%", y: per(1 - high), height: per(Math.max(high - low, 0.012)) })), gaps(event), moments(event), line);
+  const image = h("img", { src: address, alt: `${title}: ${event.reason.words}`, draggable: "false" });
+  if (event.pictures) image.style.width = per((files[name].width * event.pictures.column_s) / event.seconds);
+  const plot = h("div", { class: "picture" }, image, over);
+  const node = h("figure", { class: "drawn" }, h("figcaption", {}, h("b", {}, title), ` ${words}`), axis(marks), plot, across(event.seconds), scale(files[name], name, event));
   return { node, head: clickable(plot, line, event.seconds, seek) };
 }
 
@@ -56,6 +58,11 @@ function moments(event) {
   });
 }
 
+// Sound that was lost: silent here.
+function gaps(event) {
+  return (event.gaps || []).map(([from, to]) => h("rect", { class: "missing", x: per(from / event.seconds), width: per(Math.max(0.002, (to - from) / event.seconds)), y: 0, height: "100%" }, h("title", {}, "no sound was there")));
+}
+
 function axis(marks) {
   return h("div", { class: "axis-up", "aria-hidden": "true" }, marks.filter(([hz]) => [0, 500, 1000, 2000, 4000, 8000].includes(hz)).map(([hz, up]) => label(hz >= 1000 ? `${hz / 1000} kHz` : `${hz}`, up)));
 }
@@ -77,18 +84,15 @@ function across(seconds) {
   return h("div", { class: "axis-across", "aria-hidden": "true" }, marks);
 }
 
-// From the palette of the picture itself, and the decibels that it says its ends mean.
-function scale(file, name) {
-  const key = h("p", { class: "scale" });
-  const text = Object.fromEntries(Object.entries(file.texts).map(([one, value]) => [one.toLowerCase(), value]));
-  const low = text.low_db ?? text.low, high = text.high_db ?? text.high, unit = name === "deviation.png" ? "dB from normal" : "dB";
-  const colours = file.colours || [];
-  if (colours.length > 1) {
-    const shown = Array.from({ length: 24 }, (_, place) => colours[Math.round((place / 23) * (colours.length - 1))]);
-    key.append(h("svg", { viewBox: "0 0 24 1", preserveAspectRatio: "none", "aria-hidden": "true" }, shown.map((one, place) => h("rect", { x: place, y: 0, width: 1.05, height: 1, fill: `#${one}` }))));
-  }
-  key.prepend(h("span", {}, low === undefined ? (name === "deviation.png" ? "below normal" : "quiet") : `${low}`));
-  key.append(h("span", {}, high === undefined ? (name === "deviation.png" ? "above normal" : "loud") : `${Number(high) > 0 && name === "deviation.png" ? "+" : ""}${high} ${unit}`));
-  key.append(h("span", { class: "keys" }, h("i", { class: "key band-key" }), "band of the reason", h("i", { class: "key raised-key" }), "raised"));
-  return key;
+// From the palette of the picture itself, and the decibels that the manifest says its ends mean. Its first colour is that
+// of sound that is missing.
+function scale(file, name, event) {
+  const shown = event.pictures, away = name === "deviation.png";
+  const [low, high] = shown ? (away ? [-shown.most_db, shown.most_db] : [shown.low_db, shown.high_db]) : [null, null];
+  const colours = (file.colours || []).slice(1);
+  const steps = Array.from({ length: colours.length ? 24 : 0 }, (_, place) => colours[Math.round((place / 23) * (colours.length - 1))]);
+  return h("p", { class: "scale" }, h("span", {}, low === null ? (away ? "below normal" : "quiet") : `${low}`),
+    h("svg", { viewBox: "0 0 24 1", preserveAspectRatio: "none", "aria-hidden": "true" }, steps.map((one, place) => h("rect", { x: place, y: 0, width: 1.05, height: 1, fill: `#${one}` }))),
+    h("span", {}, high === null ? (away ? "above normal" : "loud") : away ? `+${high} dB from normal` : `${high} dB`),
+    h("span", { class: "keys" }, h("i", { class: "key band-key" }), "band of the reason", h("i", { class: "key raised-key" }), "raised"));
 }

@@ -20,7 +20,7 @@ export function show(state, fresh) {
   morph(place, h("div", { class: "overview" },
     asking.length || hidden.length ? h("section", {}, h("h1", {}, many(asking.length, "alarm", "alarms"), asking.length ? "" : " that want nothing of you"), [...asking, ...hidden].map((one) => row(one, fresh))) : null,
     h("section", {}, h("h1", {}, asking.length || hidden.length ? "Machines" : "Machines, no alarm"),
-      machines.length ? h("div", { class: "cards" }, machines.map((one) => card(one, fresh))) : h("p", { class: "empty" }, "No machine is listened to yet. Start the listener: python -m edge_runtime run SITE.yaml"))));
+      machines.length ? h("div", { class: "cards" }, machines.map((one) => card(one, fresh, state.alarms.some((alarm) => alarm.machine === one.name)))) : h("p", { class: "empty" }, "No machine is listened to yet. Start the listener: python -m edge_runtime run SITE.yaml"))));
 }
 
 // One alarm with what can be done to it.
@@ -35,13 +35,13 @@ export function row(alarm, fresh) {
       h("p", { class: "todo" }, alarm.todo)), buttons(alarm, fresh));
 }
 
-function card(machine, fresh) {
+function card(machine, fresh, told) {
   const above = machine.score !== null && machine.score > machine.threshold;
   const last = machine.last ? `${ago(machine.last, now_s())}` : "no window yet";
   const label = `Score of the last 5 minutes: now ${number(machine.score)}, threshold ${number(machine.threshold)}`;
   return h("article", { class: `card ${machine.look}`, "data-key": machine.name },
     h("h2", {}, shape(machine.look), h("a", { href: `/machines/${encodeURIComponent(machine.name)}` }, machine.name)),
-    h("p", { class: "word" }, machine.word), machine.look !== "normal" && machine.todo ? h("p", { class: "note" }, machine.todo) : null,
+    h("p", { class: "word" }, machine.word), machine.todo && !told ? h("p", { class: "note" }, machine.todo) : null,
     live(machine.trace, machine.threshold, machine.warning, label),
     h("p", { class: "under" }, h("span", {}, fresh ? "last 5 minutes" : "the last 5 minutes that there were"), h("span", { class: "limit" }, "threshold ", number(machine.threshold))),
     h("dl", { class: "facts" },
