@@ -50,6 +50,8 @@ def live(visitor: Visitor, listened: Listened, beat: Beat | None, until_s: float
         step = math.floor((at_s - end_s) / step_s) + count
         if score is not None and 0 <= step < count:
             highest[step] = max(score, before) if (before := highest[step]) is not None else score
+    if highest[-1] is None and highest[-2] is not None:  # it has only begun
+        highest, end_s = highest[:-1], end_s - step_s
     return Trace(end_s, step_s, [_short(score) for score in highest])
 
 

@@ -56,7 +56,7 @@ export function history({ steps, threshold, warning, alarms }, now_s, width) {
   const one = inner / count;
   const bands = stretches(steps.highest).map((run) => h("path", { class: "spread", d: around(run, steps.lowest, at, y, one) }));
   const lines = stretches(steps.mean).map((run) => h("path", { class: "score", d: run.length > 1 ? path(run, at, y) : dot(run[0], at, y) }));
-  const over = steps.highest.map((score, place) => (score !== null && steps.above[place] ? h("line", { class: "over", x1: at(place), x2: at(place), y1: y(threshold), y2: y(score) }) : null));
+  const over = steps.highest.map((score, place) => (score !== null && steps.above[place] ? h("line", { class: "over", "stroke-width": Math.max(1.6, one + 0.3), x1: at(place), x2: at(place), y1: y(threshold), y2: y(score) }) : null));
   const grounds = alarms.map(([from, to]) => {
     const begin = Math.max(x(from), left), end = Math.min(x(to === null ? now_s : to), left + inner);
     return h("rect", { class: "alarm-ground", x: begin, y: top_px, width: Math.max(2, end - begin), height: tall - top_px });

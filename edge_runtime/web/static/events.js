@@ -4,10 +4,10 @@ import { get, now_s } from "./api.js";
 import { clock, h, lasts, morph, number, words } from "./dom.js";
 
 const EVERY_MS = 15000;
-let place = null, looked_ms = 0;
+let place = null, looked_ms = -Infinity;
 
 export function open(view) {
-  looked_ms = 0;
+  looked_ms = -Infinity;
   place = h("div", {}, h("p", { class: "empty" }, "Looking …"));
   view.append(h("h1", {}, "Events"), h("p", { class: "lead" }, "What was heard around each alarm. Say what it was: that is what the next training learns from."), place);
 }

@@ -5,10 +5,10 @@ import { attempt, say } from "./actions.js";
 import { ago, bytes, clock, h, lasts, many, morph, number, words } from "./dom.js";
 
 const EVERY_MS = 5000;
-let place = null, looked_ms = 0;
+let place = null, looked_ms = -Infinity;
 
 export function open(view) {
-  looked_ms = 0;
+  looked_ms = -Infinity;
   place = h("div", {}, h("p", { class: "empty" }, "Looking …"));
   const button = h("button", { type: "button", class: "first" }, "Make a support dump");
   button.addEventListener("click", dump);

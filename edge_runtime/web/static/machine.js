@@ -6,10 +6,10 @@ import { history } from "./chart.js";
 import { row } from "./overview.js";
 
 const SPANS = [["1h", "1 hour"], ["24h", "24 hours"], ["30d", "30 days"]], EVERY_MS = 15000;
-let name = "", span = "1h", looked_ms = 0, told = null, parts = {}, place_shown = -1, chart = null;
+let name = "", span = "1h", looked_ms = -Infinity, told = null, parts = {}, place_shown = -1, chart = null;
 
 export function open(view, machine) {
-  name = machine; looked_ms = 0; told = null; chart = null; place_shown = -1;
+  name = machine; looked_ms = -Infinity; told = null; chart = null; place_shown = -1;
   parts = { head: h("div"), alarms: h("div"), chart: h("div", { class: "chart" }), read: h("p", { class: "readout" }, "Point at the chart, or use the arrow keys."), changes: h("div"), set: h("div"), recorded: h("div") };
   const choose = h("div", { class: "choices", role: "group", "aria-label": "Time shown" }, SPANS.map(([key, text]) =>
     h("button", { type: "button", "data-span": key, "aria-pressed": String(key === span) }, text)));
@@ -18,7 +18,7 @@ export function open(view, machine) {
     if (!button) return;
     span = button.dataset.span;
     for (const one of choose.children) one.setAttribute("aria-pressed", String(one === button));
-    looked_ms = 0;
+    looked_ms = -Infinity;
     look();
   });
   view.append(parts.head, parts.alarms, h("section", {}, h("div", { class: "row" }, h("h2", {}, "Scores"), choose), parts.chart, parts.read, legend()),

@@ -28,7 +28,7 @@ export function row(alarm, fresh) {
   const look = ["shelved", "out_of_service"].includes(alarm.state) ? "hidden" : alarm.kind === "not_listening" ? "deaf" : alarm.level === "normal" ? "attention" : alarm.level;
   const left = alarm.shelf_left_s === null ? "" : ` for ${lasts(alarm.shelf_left_s)} more`;
   const since = alarm.since ? `since ${clock(alarm.since, now_s())} (${lasts(Math.max(0, now_s() - seconds(alarm.since)))})` : "since before what the history still has";
-  return h("article", { class: `alarm ${look}`, "data-key": `${alarm.machine} ${alarm.kind}` }, shape(look),
+  return h("article", { class: `ask ${look}`, "data-key": `${alarm.machine} ${alarm.kind}` }, shape(look),
     h("div", {}, h("h2", {}, h("a", { href: `/machines/${encodeURIComponent(alarm.machine)}` }, alarm.machine), `: ${alarm.word}${left}${alarm.silenced ? ", silenced" : ""}`),
       h("p", { class: "why" }, alarm.reason || alarm.why || ""), h("p", { class: "note" }, since, alarm.score === null ? "" : `, score ${number(alarm.score)}`,
         alarm.by ? ` · ${alarm.by}${alarm.said ? `: “${alarm.said}”` : " has seen it"}` : ""),

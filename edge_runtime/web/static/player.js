@@ -16,7 +16,7 @@ export class Player {
       h("button", { type: "button", disabled: !audio, "aria-pressed": String(audio === this.now), onclick: () => audio && audio !== this.now && this.swap() }, text));
     this.bar = h("input", { type: "range", min: 0, max: event.seconds, step: 0.05, value: 0, "aria-label": "Second of the event's sound" });
     this.bar.addEventListener("input", () => this.seek(Number(this.bar.value)));
-    this.time = h("output", {}, told(0));
+    this.time = h("output", {}, `0:00 of ${told(event.seconds)}`);
     this.wrong = h("p", { class: "wrong", role: "alert" });
     for (const audio of [this.sound, this.normal].filter(Boolean)) {
       for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) audio.addEventListener(name, () => this.show());
