@@ -64,7 +64,9 @@ class Page:
         for path in PAGES:
             routes.append(routing.Route(path, self._free(lambda asked: static("index.html")), methods=["GET"]))
         routes.append(routing.Route("/static/{name}", self._free(lambda asked: static(asked.names["name"]))))
-        return applications.Starlette(routes=routes, exception_handlers={404: _missing, 405: _missing})
+        found = applications.Starlette(routes=routes, exception_handlers={404: _missing, 405: _missing})
+        found.router.redirect_slashes = False
+        return found
 
     def _api(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         """A route that may need the token; its work is done in a thread."""

@@ -9,7 +9,7 @@ from edge_runtime.journal import Beat, Heard, Latency, Sign, Visitor
 from edge_runtime.listening.signs import VERSION
 from edge_runtime.web.exchange import Answer, Asked
 from edge_runtime.web.health import Disk, disk
-from edge_runtime.web.overview import as_heard
+from edge_runtime.web.overview import as_it_is
 from edge_runtime.web.place import Place
 
 
@@ -63,12 +63,9 @@ def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
     states = core.GaugeMetricFamily(
         "auscult_alarm_state", "1 for the state that an alarm is in, else 0.", labels=labels
     )
-    for kept in visitor.states():
-        if heard and kept.machine not in heard:
-            continue
-        now = as_heard(kept, heard.get(kept.machine), sign.fresh)
+    for kept in as_it_is(visitor, sign):
         for state in get_args(State):
-            states.add_metric([kept.machine, kept.kind, state], float(state == now.state))
+            states.add_metric([kept.machine, kept.kind, state], float(state == kept.state))
     yield states
     valid = {one.machine: one.valid_s for one in heard.values() if one.valid_s is not None}
     words = "When a window last had a score, in seconds since 1970."

@@ -16,6 +16,7 @@ from edge_runtime.web.exchange import Answer, Asked, told
 from edge_runtime.web.place import Place
 
 BACK = 100  # changes of a machine that are looked through for how an alarm began
+BEHIND_S = 2.0  # seconds that what is in memory may be older than a change in the journal
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
@@ -63,8 +64,7 @@ def everything(visitor: Visitor, now_s: float) -> dict[str, Any]:
     sign, listened = visitor.sign(), visitor.machines()
     beat = sign.beat
     heard = {one.machine: one for one in beat.machines} if beat else {}
-    here = {one.machine for one in listened} | set(heard)
-    kept = [as_heard(one, heard.get(one.machine), sign.fresh) for one in visitor.states() if one.machine in here]
+    kept = as_it_is(visitor, sign)
     until_s = now_s if sign.fresh or beat is None else datetime.datetime.fromisoformat(beat.time).timestamp()
     machines = [
         _machine(one, heard.get(one.machine), [alarm for alarm in kept if alarm.machine == one.machine], sign)
@@ -104,15 +104,26 @@ def listening(sign: Sign) -> dict[str, Any]:
     }
 
 
-def as_heard(kept: Kept, heard: Heard | None, fresh: bool) -> Kept:
-    """What memory says where it is ahead of the journal, whose disk may be full."""
-    if not fresh or heard is None or kept.kind != "anomaly" or (kept.state, kept.level) == (heard.state, heard.level):
+def as_it_is(visitor: Visitor, sign: Sign) -> list[Kept]:
+    """Every alarm of what is listened to, from the journal; from memory, where a full disk keeps the journal behind."""
+    beat = sign.beat
+    heard = {one.machine: one for one in beat.machines} if beat else {}
+    here = set(heard) | {one.machine for one in visitor.machines()}
+    kept = [one for one in visitor.states() if one.machine in here]
+    if not sign.fresh or beat is None:
         return kept
+    beat_s = datetime.datetime.fromisoformat(beat.time).timestamp()
+    return [_as_heard(visitor, one, heard[one.machine], beat_s) if one.machine in heard else one for one in kept]
+
+
+def _as_heard(visitor: Visitor, kept: Kept, heard: Heard, beat_s: float) -> Kept:
+    if kept.kind != "anomaly" or (kept.state, kept.level) == (heard.state, heard.level) or heard.state == "shelved":
+        return kept
+    last = [entry for entry in visitor.history(BACK, kept.machine) if entry.kind == kept.kind][-1:]
+    if last and datetime.datetime.fromisoformat(last[0].time).timestamp() > beat_s - BEHIND_S:
+        return kept  # it changed since
     latched = kept.latched or heard.state.startswith("latched")
-    shelf = (kept.shelf_left_s, kept.shelf_until) if heard.state == kept.state == "shelved" else (None, None)
-    if heard.state == "shelved" and shelf[0] is None:
-        return kept  # since when it is hidden, only the journal knows
-    return Kept(kept.machine, kept.kind, heard.state, heard.level, kept.silenced, latched, *shelf)
+    return Kept(kept.machine, kept.kind, heard.state, heard.level, kept.silenced, latched)
 
 
 def _machine(one: Listened, heard: Heard | None, kept: list[Kept], sign: Sign) -> dict[str, Any]:

@@ -52,7 +52,12 @@ def serve(place: Place, host: str, port: int, token_file: str | None, names: lis
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=LONGEST_HEAD,
         )
-        uvicorn.Server(config).run(sockets=[bound])
+        server = uvicorn.Server(config)
+        try:
+            server.run(sockets=[bound])
+        except (SystemExit, KeyboardInterrupt):  # told to end, which it tells again when it has
+            if not server.should_exit:
+                raise
     return 0
 
 

@@ -55,10 +55,24 @@ def make(state, name=ID, machine="fan", privacy="sound", seconds=12.0, time=TIME
         for end in np.arange(1.0, seconds, 0.5).tolist()
     ]
     (folder / events.WINDOWS).write_bytes(msgspec.json.encode(windows))
+    times = {"seconds": seconds, "since_s": 4.5, "alarm_s": 6.0, "returned_s": None}
+    sounds = {"sample_rate": RATE, "privacy": privacy, "normal_db": 2.5, "score": 18.0, "threshold": 12.0}
     manifest = events.Event(
-        events.FORMAT, name, "pump house", machine, "anomaly", "alarm", "whole", time, "", seconds, 4.5, 6.0, None, 18.0,
-        12.0, Reason(WORDS, [Band(1900.0, 2300.0, 14.0, 8.0)]), "fan.bundle", "0123456789abcdef", RATE, privacy, 2.5,
-    )  # fmt: skip
+        format=events.FORMAT,
+        id=name,
+        site="pump house",
+        machine=machine,
+        kind="anomaly",
+        level="alarm",
+        state="whole",
+        time=time,
+        clock="",
+        reason=Reason(WORDS, [Band(1900.0, 2300.0, 14.0, 8.0)]),
+        bundle="fan.bundle",
+        model_hash="0123456789abcdef",
+        **times,
+        **sounds,
+    )
     (folder / events.MANIFEST).write_bytes(msgspec.json.encode(manifest))
     row = (name, machine, "anomaly", "alarm", time, "", 18.0, WORDS, seconds, 400_000)
     if (state / FILE).exists():
