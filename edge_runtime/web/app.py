@@ -64,9 +64,9 @@ class Page:
         for path in PAGES:
             routes.append(routing.Route(path, self._free(lambda asked: static("index.html")), methods=["GET"]))
         routes.append(routing.Route("/static/{name}", self._free(lambda asked: static(asked.names["name"]))))
-        found = applications.Starlette(routes=routes, exception_handlers={404: _missing, 405: _missing})
-        found.router.redirect_slashes = False
-        return found
+        made = applications.Starlette(routes=routes, exception_handlers={404: _missing, 405: _missing})
+        made.router.redirect_slashes = False
+        return made
 
     def _api(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         """A route that may need the token; its work is done in a thread."""
@@ -177,5 +177,7 @@ def _response(answer: Answer) -> Response:
 
 async def _missing(request: Request, error: Any) -> Response:
     status: int = error.status_code
+    if status == 404 and "text/html" in request.headers.get("accept", ""):  # a person, who reads it there
+        return _response(msgspec.structs.replace(static("index.html"), status=404))
     words = "there is nothing here" if status == 404 else "not in this way"
     return _response(refusal(status, words))

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from edge_runtime.errors import DataError
-from edge_runtime.journal import Entry, Listened, Visitor
+from edge_runtime.journal import Beat, Entry, Listened, Visitor
 from edge_runtime.recorder import event as events
-from edge_runtime.web import traces
+from edge_runtime.web import overview, traces
 from edge_runtime.web.acting import line, person
 from edge_runtime.web.exchange import Answer, Asked, Refused, told
 from edge_runtime.web.place import Place
@@ -33,7 +33,8 @@ WRITING = threading.Lock()  # what is said of events: read, then written
 def scores(place: Place, asked: Asked) -> Answer:
     """GET /api/machines/{machine}/scores?span=1h|24h|30d."""
     with place.visiting() as visitor:
-        one, beat = _listened(visitor, asked.names["machine"]), visitor.sign().beat
+        beat = visitor.sign().beat
+        one = _listened(visitor, beat, asked.names["machine"])
         steps = traces.over(visitor, one, beat, asked.query.get("span", "1h"))
         entries = [entry for entry in visitor.history(CHANGES, one.machine) if entry.kind == "anomaly"]
     alarms = [span for span in _alarms(entries, steps.begin_s) if span[1] is None or span[1] > steps.begin_s]
@@ -43,7 +44,7 @@ def scores(place: Place, asked: Asked) -> Answer:
 def machine(place: Place, asked: Asked) -> Answer:
     """GET /api/machines/{machine}."""
     with place.visiting() as visitor:
-        one = _listened(visitor, asked.names["machine"])
+        one = _listened(visitor, visitor.sign().beat, asked.names["machine"])
         return told({"machine": one, "events": visitor.events(10, one.machine)[::-1]})
 
 
@@ -151,8 +152,8 @@ def _windows(folder: Path) -> list[events.EventWindow]:
         return []
 
 
-def _listened(visitor: Visitor, name: str) -> Listened:
-    found = next((one for one in visitor.machines() if one.machine == name), None)
+def _listened(visitor: Visitor, beat: Beat | None, name: str) -> Listened:
+    found = next((one for one in overview.machines_of(visitor, beat) if one.machine == name), None)
     if found is None:
         raise Refused(404, f"{name[:80]}: no such machine is listened to")
     return found

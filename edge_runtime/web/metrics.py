@@ -116,7 +116,7 @@ def _microphones(beat: Beat) -> Iterator[Any]:
         gaps.add_metric([one.name], one.lost_s)
         heard.add_metric([one.name], float(one.listening))
         if one.drift_ppm is not None:
-            drift.add_metric([one.name], one.drift_ppm * 1e-6)
+            drift.add_metric([one.name], round(one.drift_ppm * 1e-6, 10))
     yield from (gaps, heard, drift)
 
 

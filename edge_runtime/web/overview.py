@@ -61,9 +61,10 @@ def nothing(place: Place, words: str) -> dict[str, Any]:
 
 def everything(visitor: Visitor, now_s: float) -> dict[str, Any]:
     """From a journal."""
-    sign, listened = visitor.sign(), visitor.machines()
+    sign = visitor.sign()
     beat = sign.beat
     heard = {one.machine: one for one in beat.machines} if beat else {}
+    listened = machines_of(visitor, beat)
     kept = as_it_is(visitor, sign)
     until_s = now_s if sign.fresh or beat is None else datetime.datetime.fromisoformat(beat.time).timestamp()
     machines = [
@@ -77,6 +78,19 @@ def everything(visitor: Visitor, now_s: float) -> dict[str, Any]:
         "machines": machines,
         "alarms": sorted(standing, key=lambda one: (one.state in HIDDEN, -RANK.get(one.level, 0), one.since)),
     }
+
+
+def machines_of(visitor: Visitor, beat: Beat | None) -> list[Listened]:
+    """What is listened to, whether or not the journal knows it already."""
+    known = visitor.machines()
+    names = {one.machine for one in known}
+    heard = beat.machines if beat else []
+    new = [
+        Listened(one.machine, "", "", "", one.threshold, None, "", 0.0, 1.0)
+        for one in heard
+        if one.machine not in names
+    ]
+    return known + new
 
 
 def listening(sign: Sign) -> dict[str, Any]:
