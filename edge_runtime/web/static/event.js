@@ -99,8 +99,9 @@ const seek = (s) => { if (player) player.seek(s); };
 const moved = (s) => figures.forEach((one) => one.head(s));
 
 function keyed(key) {
-  if (!player || key.target.closest("input, textarea, dialog, button, select") || key.altKey || key.ctrlKey || key.metaKey) return;
-  if (key.key === " ") { key.preventDefault(); player.toggle(); }
+  if (!player || key.target.closest("input:not([type=range]), dialog") || key.altKey || key.ctrlKey || key.metaKey) return;
+  const taken = key.target.closest("button, a, input");  // which does something of its own with these keys
+  if (key.key === " " && !taken) { key.preventDefault(); player.toggle(); }
   if (key.key === "n" || key.key === "N") player.swap();
-  if (key.key === "ArrowLeft" || key.key === "ArrowRight") player.seek(player.at + (key.key === "ArrowLeft" ? -2 : 2));
+  if (!taken && (key.key === "ArrowLeft" || key.key === "ArrowRight")) player.seek(player.at + (key.key === "ArrowLeft" ? -2 : 2));
 }
