@@ -75,6 +75,8 @@ def _made(file: Path) -> str:
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as stream:
         stream.write(f"{token}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
     try:
         os.link(partial, file)  # unlike a rename it never replaces: two pages that begin at once have one token
     except FileExistsError:

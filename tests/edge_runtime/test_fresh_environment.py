@@ -46,6 +46,15 @@ print(json.dumps([names, sorted({module.split(".")[0] for module in sys.modules}
     assert not set(loaded) & set(FORBIDDEN)
 
 
+def test_the_page_is_installed_and_says_what_it_lacks(python, tmp_path):
+    code = "import edge_runtime.web.app as app; print(sorted(file.suffix for file in app.STATIC.glob('*')))"
+    assert ".html" in run(python, "-c", code, cwd=tmp_path) and ".js" in run(python, "-c", code, cwd=tmp_path)
+    done = subprocess.run(
+        [python, "-m", "edge_runtime", "serve", tmp_path], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "pip install 'auscult[web]'" in done.stderr
+
+
 def test_none_of_the_heavy_libraries_is_installed(python, tmp_path):
     code = f"import importlib.util; print([n for n in {FORBIDDEN} if importlib.util.find_spec(n)])"
     assert run(python, "-c", code, cwd=tmp_path).strip() == "[]"
