@@ -159,7 +159,7 @@ class Beat(msgspec.Struct, frozen=True):
     backend: str = ""
     clock: str = ""  # what is wrong with the wall clock, or ""
     latency: Latency | None = None
-    recent: list[Spell] = []  # the windows of the minute that is not over; in memory only
+    recent: list[Spell] = []  # the minute that is not over, and what is not written yet; in memory only
 
 
 class Sign(msgspec.Struct, frozen=True):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import bisect
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from edge_runtime.journal.live import Live
-from edge_runtime.journal.rows import Beat, Heard, Latency, Microphone, Moment
+from edge_runtime.journal.rows import Beat, Heard, Latency, Microphone, Moment, Spell
 from edge_runtime.journal.spells import Spells
 from edge_runtime.listening import events
 
@@ -34,6 +34,7 @@ class Signs:
         """`backend`: who runs the network at first."""
         self._journal, self._live, self._backend = journal, live, backend
         self._spells = Spells()
+        self._over: list[Spell] = []  # that the journal has, and has not written yet
         self._windows: dict[str, events.Window] = {}  # the last of each machine
         self._valid_s: dict[str, float] = {}  # UTC of the last one with a score, seconds since 1970
         self._lost: dict[str, int] = {}  # windows of each machine that are in a spell already
@@ -47,7 +48,7 @@ class Signs:
         if window.score is not None:
             self._valid_s[window.machine] = utc_s
         found = window.score, window.decision, window.level_dbfs, window.faults
-        self._journal.spells(list(self._spells.add(window.machine, utc_s, *found)))
+        self._keep(self._spells.add(window.machine, utc_s, *found))
         self._counts[class_of(took_s)] += 1
         self._sum_s += took_s
 
@@ -67,11 +68,12 @@ class Signs:
     def show(self, posts: Sequence[Post], panel: Panel, moment: Moment) -> None:
         """Once round the loop: in memory each second, in the journal each minute."""
         if self._live.due(moment.now_s):
-            self._live.show(self._beat(posts, panel, moment, self._spells.recent))
+            self._live.show(self._beat(posts, panel, moment, [*self._over, *self._spells.recent]))
         if self._journal.due(moment.now_s):
             self._account(posts, moment)
             self._journal.spells(self._spells.over(moment.utc_s))
             self._journal.beat(self._beat(posts, panel, moment), panel.kept(moment.now_s), moment.utc_s)
+            self._over.clear()
 
     def close(self, posts: Sequence[Post], panel: Panel, moment: Moment) -> None:
         """The last sign of life, and the minute that is not over."""
@@ -86,7 +88,13 @@ class Signs:
             new = monitor.grid.lost - self._lost.get(monitor.name, 0)
             if new:
                 self._lost[monitor.name] = monitor.grid.lost
-                self._journal.spells(list(self._spells.lost(monitor.name, moment.utc_s, new)))
+                self._keep(self._spells.lost(monitor.name, moment.utc_s, new))
+
+    def _keep(self, over: Iterable[Spell]) -> None:
+        """For the journal, and until it is written for those who look into memory."""
+        for spell in over:
+            self._over.append(spell)
+            self._journal.spells([spell])
 
     def _beat(self, posts: Sequence[Post], panel: Panel, moment: Moment, recent: Sequence[object] = ()) -> Beat:
         return Beat(

@@ -10,6 +10,7 @@ from edge_runtime.journal import Beat, Listened, Spell, Visitor
 from edge_runtime.web.exchange import Refused
 
 LIVE_S, LIVE_STEP_S = 300.0, 2.0  # seconds of the small chart, and of one of its points
+WRITTEN_S = 600.0  # seconds after which every minute is written
 SPANS: dict[str, tuple[float, float]] = {  # seconds shown, seconds of a step
     "1h": (3600.0, 10.0),
     "24h": (86_400.0, 300.0),
@@ -47,7 +48,7 @@ def live(visitor: Visitor, listened: Listened, beat: Beat | None, until_s: float
     count = round(LIVE_S / step_s)
     highest: list[float | None] = [None] * count
     for at_s, score in _windows(visitor, listened, beat, end_s - count * step_s, end_s):
-        step = math.floor((at_s - end_s) / step_s) + count
+        step = min(math.floor((at_s - end_s) / step_s) + count, count - 1)
         if score is not None and 0 <= step < count:
             highest[step] = max(score, before) if (before := highest[step]) is not None else score
     if highest[-1] is None and highest[-2] is not None:  # it has only begun
@@ -61,14 +62,15 @@ def over(visitor: Visitor, listened: Listened, beat: Beat | None, span: str, unt
         raise Refused(404, f"span {span[:20]!r}: wanted {', '.join(SPANS)}")
     seconds, step_s = SPANS[span]
     step_s = max(step_s, listened.hop_s)
-    end_s = math.ceil((time.time() if until_s is None else until_s) / step_s) * step_s
+    now_s = time.time() if until_s is None else until_s
+    end_s = math.ceil(now_s / step_s) * step_s
     count = round(seconds / step_s)
     begin_s = end_s - count * step_s
     if span == "1h":
         spells = list(_fine(visitor, listened, beat, begin_s, end_s, step_s))
     else:
         spells = visitor.thinned(listened.machine, begin_s, end_s, step_s)
-        spells += _recent(listened.machine, beat)
+        spells += _unwritten(listened.machine, beat, visitor.scores(listened.machine, now_s - WRITTEN_S, end_s))
     return _steps(spells, begin_s, step_s, count)
 
 
@@ -101,7 +103,7 @@ def _fine(
     machine = listened.machine
     for spell, placed in _minutes(visitor, listened, beat, begin_s, end_s):
         for at_s, score in placed:
-            if begin_s <= at_s < end_s:
+            if begin_s <= at_s <= end_s:
                 above = int(score is not None and score > listened.threshold)
                 one = (1, 0, 0, above, score, score, score) if score is not None else (0, 1, 0, 0)
                 yield Spell(machine, at_s, 0.0, *one)
@@ -123,9 +125,7 @@ def _minutes(
     visitor: Visitor, listened: Listened, beat: Beat | None, begin_s: float, end_s: float
 ) -> Iterator[tuple[Spell, list[Placed]]]:
     spells = visitor.scores(listened.machine, begin_s - 60.0, end_s)
-    recent = _recent(listened.machine, beat)
-    if recent and spells and spells[-1].begin_s == recent[0].begin_s:  # written between the two looks
-        recent = []
+    recent = _unwritten(listened.machine, beat, spells)
     last_s = next((one.valid_s for one in beat.machines if one.machine == listened.machine), None) if beat else None
     before_s = float("-inf")
     for spell in [*spells, *recent]:
@@ -148,9 +148,11 @@ def placed(spell: Spell, hop_s: float, goes_on: bool, last_s: float | None) -> l
     return [(min(first_s + number * hop_s, end_s - 1e-3), score) for number, score in enumerate(spell.scores)]
 
 
-def _recent(machine: str, beat: Beat | None) -> list[Spell]:
-    """The minute that is not over."""
-    return [spell for spell in beat.recent if spell.machine == machine] if beat else []
+def _unwritten(machine: str, beat: Beat | None, written: Sequence[Spell]) -> list[Spell]:
+    """What is in memory alone: the minute that is not over, and those before it that no disk has yet."""
+    known = {(spell.begin_s, spell.scored, spell.unfit, spell.mean) for spell in written}
+    recent = [spell for spell in beat.recent if spell.machine == machine] if beat else []
+    return [spell for spell in recent if (spell.begin_s, spell.scored, spell.unfit, spell.mean) not in known]
 
 
 def _short(score: float | None) -> float | None:

@@ -266,3 +266,17 @@ def test_what_memory_says_counts_where_the_journal_is_behind(place):
     with place.visiting() as visitor:
         kept = {(one.machine, one.kind): one.state for one in overview.as_it_is(visitor, visitor.sign())}
     assert kept["fan", "anomaly"] == "normal"  # of before the disk was full: unacknowledged
+
+
+def test_what_is_in_memory_alone_is_shown_once(place):
+    minute = time.time() // 60 * 60
+    old, new = (Spell("fan", begin, 60.0, 1, scores=[3.0], mean=3.0) for begin in (minute - 60.0, minute))
+    beat = msgspec.structs.replace(sign(minute + 30.0), recent=[old, new])
+    for written in ([], [old]):
+        with contextlib.closing(sqlite3.connect(place.state / "journal.db", isolation_level=None)) as db:
+            spells.insert(db, written)
+        with place.visiting() as visitor:
+            assert sum(traces.over(visitor, FAN, beat, "24h", minute + 30.0).scored) == 2
+            assert sum(traces.over(visitor, FAN, beat, "1h", minute + 30.0).scored) == 2
+            told = traces.live(visitor, FAN, beat, minute + 30.0)
+            assert [score for score in told.scores if score is not None] == [3.0, 3.0]

@@ -61,11 +61,7 @@ export function history({ steps, threshold, warning, alarms }, now_s, width) {
     const begin = Math.max(x(from), left), end = Math.min(x(to === null ? now_s : to), left + inner);
     return h("rect", { class: "alarm-ground", x: begin, y: top_px, width: Math.max(2, end - begin), height: tall - top_px });
   });
-  const cells = steps.mean.map((_, place) => {
-    const [scored, unfit, lost] = [steps.scored[place], steps.unfit[place], steps.lost[place]];
-    const kind = scored + unfit + lost === 0 ? "nobody" : lost > scored && lost >= unfit ? "lost" : unfit > scored ? "unfit" : unfit + lost ? "partly" : "";
-    return kind ? h("rect", { class: `strip ${kind}`, x: at(place) - one / 2, y: tall + 5, width: one + 0.4, height: strip }) : null;
-  });
+  const cells = alike(steps).map(([kind, from, to]) => (kind ? h("rect", { class: `strip ${kind}`, x: at(from) - one / 2, y: tall + 5, width: (to - from + 1) * one, height: strip }) : null));
   const grid = ticks(steps.begin_s, end_s, inner).map(([s, text]) => [
     h("line", { class: "grid", x1: x(s), x2: x(s), y1: top_px, y2: tall }),
     h("text", { class: "axis", x: x(s), y: tall + strip + 20, "text-anchor": x(s) > left + inner - 24 ? "end" : x(s) < left + 20 ? "start" : "middle" }, text)]);
@@ -81,6 +77,17 @@ export function history({ steps, threshold, warning, alarms }, now_s, width) {
   const place_of = (px) => Math.min(count - 1, Math.max(0, Math.floor(((px - left) / inner) * count)));
   const cross = (place) => { const line = picture.querySelector(".cross"); line.setAttribute("x1", at(place)); line.setAttribute("x2", at(place)); };
   return { picture, place_of, cross, read: (place) => reading(steps, place, now_s), count };
+}
+
+// Neighbouring steps for which the same is true of what had no score: [kind, first, last].
+function alike(steps) {
+  const found = [];
+  steps.scored.forEach((scored, place) => {
+    const [unfit, lost] = [steps.unfit[place], steps.lost[place]];
+    const kind = scored + unfit + lost === 0 ? "nobody" : lost > scored && lost >= unfit ? "lost" : unfit > scored ? "unfit" : unfit + lost ? "partly" : "";
+    if (found.length && found.at(-1)[0] === kind) found.at(-1)[2] = place; else found.push([kind, place, place]);
+  });
+  return found;
 }
 
 function around(run, lowest, at, y, one) {

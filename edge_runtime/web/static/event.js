@@ -82,7 +82,7 @@ async function tell(name, body) {
 function said() {
   const { labels, marked, marked_by } = told.said;
   parts.said.replaceChildren(labels.length ? h("ol", { class: "changes" }, [...labels].reverse().map((one, place) => h("li", {}, h("time", { datetime: one.time }, clock(one.time, now_s())), " ",
-    h("b", {}, one.what), ` ${one.who}`, place ? null : h("small", {}, " (this one counts)"), one.why ? h("small", {}, ` ${one.why}`) : null))) : h("p", { class: "empty" }, "Nobody has said yet."));
+    h("b", {}, one.what), ` ${one.who}`, place ? null : h("small", { class: "inline" }, " (this one counts)"), one.why ? h("small", {}, ` ${one.why}`) : null))) : h("p", { class: "empty" }, "Nobody has said yet."));
   const button = h("button", { type: "button", "aria-pressed": String(marked) }, marked ? "Keep no longer" : "Keep for good");
   button.addEventListener("click", () => tell("mark", { marked: !marked }));
   parts.mark.replaceChildren(h("p", {}, marked ? `Stays, whatever the disk's budget says (${marked_by}). ` : "Goes when the disk's budget or its age says so. ", button));

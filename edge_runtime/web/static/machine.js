@@ -31,7 +31,7 @@ export function leave() { removeEventListener("resize", draw); }
 export function show(state, fresh) {
   const machine = state.machines.find((one) => one.name === name);
   morph(parts.head, h("div", {}, h("h1", { class: "headed" }, shape(machine ? machine.look : "unknown"), name, machine ? h("span", { class: "word" }, machine.word) : null),
-    machine ? h("p", { class: "lead" }, machine.todo) : h("p", { class: "lead" }, "No such machine is listened to.")));
+    machine ? (state.alarms.some((one) => one.machine === name) ? null : h("p", { class: "lead" }, machine.todo)) : h("p", { class: "lead" }, "No such machine is listened to.")));
   morph(parts.alarms, h("div", {}, state.alarms.filter((one) => one.machine === name).map((one) => row(one, fresh))));
 }
 
@@ -45,9 +45,9 @@ export async function look() {
     if (asked !== name) return;
     told = scores;
     draw();
-    morph(parts.changes, changed(changes.history));
-    morph(parts.recorded, recorded(one.events));
-    morph(parts.set, settings(one.machine));
+    morph(parts.changes, h("div", {}, changed(changes.history)));
+    morph(parts.recorded, h("div", {}, recorded(one.events)));
+    morph(parts.set, h("div", {}, settings(one.machine)));
   } catch (refusal) {
     parts.read.textContent = refusal.message;
   }
