@@ -1,11 +1,15 @@
 // The server, and its clock: a browser's own may be wrong by years, and must not make anything look old or fresh.
 
 export class Refusal extends Error {
-  constructor(status, words) { super(words); this.status = status; }
+  constructor(status, words) {
+    super(words);
+    this.status = status;
+  }
 }
 
 const PATIENCE_MS = 8000;
-let base_s = Date.now() / 1000, at_ms = performance.now();
+let base_s = Date.now() / 1000,
+  at_ms = performance.now();
 
 // The server's seconds since 1970, now.
 export const now_s = () => base_s + (performance.now() - at_ms) / 1000;
@@ -25,12 +29,18 @@ async function ask(path, options) {
   }
   const told = await response.json();
   if (!response.ok) throw new Refusal(response.status, told.error || `the server says ${response.status}`);
-  if (typeof told.now_s === "number") { base_s = told.now_s; at_ms = performance.now(); }
+  if (typeof told.now_s === "number") {
+    base_s = told.now_s;
+    at_ms = performance.now();
+  }
   return told;
 }
 
 export const get = (path) => ask(path, {});
-export const post = (path, body = {}) => ask(path, {
-  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-});
+export const post = (path, body = {}) =>
+  ask(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
 export const at = (...parts) => "/api/" + parts.map(encodeURIComponent).join("/");
