@@ -68,7 +68,10 @@ def listed(place: Place, asked: Asked) -> Answer:
 
 
 def one(place: Place, asked: Asked) -> Answer:
-    """GET /api/events/{id}: the manifest, every window, what people said, which files there are."""
+    """GET /api/events/{id}: the manifest, every window, what people said, which files there are.
+
+    Of an event that goes on there is what was heard until now.
+    """
     folder = _folder(place, asked)
     manifest = events.read(folder)
     return told(

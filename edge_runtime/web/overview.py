@@ -156,7 +156,7 @@ def _machine(one: Listened, heard: Heard | None, kept: list[Kept], sign: Sign) -
         "warning": one.warning,
         "score": heard.score if heard else None,
         "level_dbfs": heard.level_dbfs if heard else None,
-        "faults": heard.faults if heard else [],
+        "faults": [verdict.SOUND.get(word, word) for word in heard.faults] if heard else [],
         "last": heard.time if heard else "",
         "listening": bool(heard and heard.listening),
         "counts": {"scored": heard.scored, "unfit": heard.unfit, "lost": heard.lost} if heard else None,

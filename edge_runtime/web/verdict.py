@@ -25,6 +25,18 @@ TODO: dict[tuple[Kind, State], str] = {
     ("not_listening", "unacknowledged"): "Nobody hears this machine. See to the microphone and its cable; acknowledge.",
     ("not_listening", "acknowledged"): "Nobody hears this machine. It is over with the next window that has a score.",
 }
+SOUND = {  # faults of a window, as `quality` names them
+    "silence": "digital silence: is the microphone connected, and not muted?",
+    "stuck": "the same sound over and over: the stream is stuck",
+    "clipping": "too loud: lower the gain",
+    "offset": "offset: the microphone's wiring or supply",
+    "gain": "every band louder or quieter alike: was the gain changed?",
+    "covered": "high bands are missing: is the microphone covered?",
+    "quiet": "much quieter than it was",
+    "unlike": "unlike any normal sound of this machine",
+    "network": "the network failed at it",
+    "not finite": "samples that are no number",
+}
 DEAF = "Nobody hears this machine. See to the microphone and its cable; the health page says what is wrong."
 UNKNOWN = "What is shown is what was."
 

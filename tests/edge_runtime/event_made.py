@@ -70,6 +70,7 @@ def make(state, name=ID, machine="fan", privacy="sound", seconds=12.0, time=TIME
         reason=Reason(WORDS, [Band(1900.0, 2300.0, 14.0, 8.0)]),
         bundle="fan.bundle",
         model_hash="0123456789abcdef",
+        pictures=events.Pictures(-80.0, -20.0, 24.0, seconds / 200),
         **times,
         **sounds,
     )

@@ -22,7 +22,8 @@ WIDTHS = (360, 1440)
 
 @pytest.fixture
 def plant(tmp_path, packed):
-    plant = Plant(tmp_path, sound_server.opened(), packed, latching=True)
+    recorder = "recorder: {privacy: sound, before_s: 3.0, after_s: 1.0}"
+    plant = Plant(tmp_path, sound_server.opened(), packed, latching=True, more=recorder)
     plant.play()
     plant.start()
     plant.heard()
@@ -99,7 +100,21 @@ def test_a_fault_is_seen_acknowledged_by_one_of_two_shelved_played_and_labelled(
         bob.locator(".ask.hidden").get_by_text("part ordered").wait_for()
         last = Visitor(page.state).history(1)[0]
         assert (last.state, last.who, last.why) == ("shelved", "ann", "part ordered")
+        _heard_again(ann, page)
         _played_and_labelled(ann, page)
+
+
+def _heard_again(ann, page):
+    """What the recorder kept of the fault, while it goes on."""
+    ann.get_by_role("navigation").get_by_role("link", name="Events").click()
+    ann.get_by_text("400 Hz").first.click()
+    ann.get_by_text("it goes on").wait_for()
+    ann.get_by_role("button", name="Play").click()
+    browsers.until(ann, "document.getElementById('sound').currentTime > 0.3")
+    assert page.get("/api/events")["events"][0]["seconds"] > 2.0
+    loaded = "[...document.querySelectorAll('.picture img')].map((one) => one.naturalHeight)"
+    browsers.until(ann, f"{loaded}.join() === '128,128'")
+    assert "dB from normal" in ann.locator("figure").nth(1).inner_text()
 
 
 def _refused_from_elsewhere(browser, ann, page):

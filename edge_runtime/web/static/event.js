@@ -6,6 +6,8 @@ import { bytes, clock, h, number, words } from "./dom.js";
 import { Player } from "./player.js";
 import { figure, scores } from "./figure.js";
 
+const EVERY_MS = 5000;
+let looked_ms = -Infinity;
 let id = "",
   place = null,
   told = null,
@@ -31,6 +33,17 @@ export function leave() {
 
 export function show() {}
 
+// An event that goes on grows: its files are written again when it is over.
+export async function look() {
+  if (!told || told.event.state !== "open" || performance.now() - looked_ms < EVERY_MS) return;
+  looked_ms = performance.now();
+  const [asked, fresh] = [id, await get(at("events", id))];
+  if (asked !== id || fresh.event.state === "open") return;
+  if (player) player.stop();
+  told = fresh;
+  draw();
+}
+
 async function load() {
   const asked = id;
   try {
@@ -46,19 +59,17 @@ async function load() {
   if (asked === id) draw();
 }
 
+// What is written again has another address, so that no browser shows what it kept.
+const address = (name) => `${at("events", id, name)}?${told.files[name].bytes}`;
+
 function draw() {
   const { event, files } = told;
   player = files["sound.flac"]
-    ? new Player(
-        at("events", id, "sound.flac"),
-        files["normal.flac"] ? at("events", id, "normal.flac") : null,
-        event,
-        moved,
-      )
+    ? new Player(address("sound.flac"), files["normal.flac"] ? address("normal.flac") : null, event, moved)
     : null;
   figures = ["spectrogram.png", "deviation.png"]
     .filter((name) => files[name])
-    .map((name) => figure(name, at("events", id, name), told, seek));
+    .map((name) => figure(name, address(name), told, seek));
   if (told.windows.some((one) => one.score !== null)) figures.push(scores(told, seek));
   parts = { said: h("div"), mark: h("div") };
   place.replaceChildren(

@@ -55,11 +55,10 @@ function show() {
   const fresh = Boolean(state) && !lost && state.listening.fresh;
   document.body.classList.toggle("stale", !fresh);
   document.getElementById("site").textContent = state ? state.site : "auscult";
-  morph(
-    banner,
-    h("div", { id: "banner", role: "status", "aria-live": "polite" }, state || error ? sentence(lost) : null),
-  );
+  morph(banner, h("div", { id: "banner" }, state || error ? sentence(lost) : null));
   document.getElementById("icon").href = `/static/icon${!fresh ? "-unknown" : urgent() ? "-alarm" : ""}.svg`;
+  const spoken = document.getElementById("spoken"); // read out when it changes, not when an age does
+  if (spoken.textContent !== headline(lost)) spoken.textContent = headline(lost);
   document.title = `${headline(lost)} · ${state ? state.site : "auscult"}`;
   meShown();
   if (page && state) page.show(state, fresh);

@@ -2,7 +2,7 @@
 
 import { now_s } from "./api.js";
 import { buttons } from "./actions.js";
-import { ago, clock, h, lasts, many, morph, number, seconds, shape, words } from "./dom.js";
+import { ago, clock, h, lasts, many, morph, number, seconds, shape } from "./dom.js";
 import { live } from "./chart.js";
 
 let place = null;
@@ -129,7 +129,7 @@ function card(machine, fresh, told) {
       fact("Last window", last),
       fact("Microphone", `${machine.microphone}${machine.heard === false ? ": not heard" : ""}`),
     ),
-    machine.faults.length ? h("p", { class: "faults" }, `Sound: ${machine.faults.map(words).join(", ")}`) : null,
+    machine.faults.length ? h("p", { class: "faults" }, `Sound: ${machine.faults.join("; ")}`) : null,
     machine.heard === false && machine.heard_why ? h("p", { class: "faults" }, machine.heard_why) : null,
   );
 }
