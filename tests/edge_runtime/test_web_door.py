@@ -238,7 +238,10 @@ def test_it_ends_within_two_seconds_whatever_hangs_on_it(tmp_path, made, number)
     page = made(Page(tmp_path))
     idle = socket.create_connection(("127.0.0.1", page.port))
     half = socket.create_connection(("127.0.0.1", page.port))
-    half.sendall(b"POST /api/sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99\r\n")
+    words = b"POST /api/sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 99\r\n"
+    half.sendall(words)
+    bodiless = socket.create_connection(("127.0.0.1", page.port))
+    bodiless.sendall(words + b"\r\n{")
     asking = threading.Thread(target=lambda: _tried(lambda: page.program(ACT, {"who": "ann"})))
     asking.start()
     time.sleep(0.3)
@@ -247,7 +250,7 @@ def test_it_ends_within_two_seconds_whatever_hangs_on_it(tmp_path, made, number)
     page.process.wait(10)
     assert time.monotonic() - began < 2.0
     asking.join()
-    for one in (idle, half):
+    for one in (idle, half, bodiless):
         one.close()
     journal.close()
 
