@@ -92,8 +92,7 @@ export function say(text, refused = false) {
   const note = h(
     "p",
     { class: refused ? "refused" : "done" },
-    h("b", {}, refused ? "Refused: " : "Done: "),
-    text,
+    h("span", {}, h("b", {}, refused ? "Refused: " : "Done: "), words(text).replace("->", "→")),
     close,
   );
   place.replaceChildren(note);

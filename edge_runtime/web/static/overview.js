@@ -26,7 +26,7 @@ export function show(state, fresh) {
         ? h(
             "section",
             {},
-            h("h1", {}, many(asking.length, "alarm", "alarms"), asking.length ? "" : " that want nothing of you"),
+            h("h1", {}, asking.length ? many(asking.length, "alarm") : `${many(hidden.length, "alarm")} put away`),
             [...asking, ...hidden].map((one) => row(one, fresh)),
           )
         : null,
@@ -88,7 +88,7 @@ export function row(alarm, fresh) {
         { class: "note" },
         since,
         alarm.score === null ? "" : `, score ${number(alarm.score)}`,
-        alarm.by ? ` · ${alarm.by}${alarm.said ? `: “${alarm.said}”` : " has seen it"}` : "",
+        alarm.by ? ` · ${alarm.by}${alarm.said ? `: “${alarm.said}”` : look === "hidden" ? "" : " has seen it"}` : "",
       ),
       h("p", { class: "todo" }, alarm.todo),
     ),
