@@ -33,7 +33,7 @@ def serve(place: Place, host: str, port: int, token_file: str | None, names: lis
         port = bound.getsockname()[1]
         page = Page(place, Door(lock, host, port, names))
         with contextlib.suppress(OSError):
-            os.nice(NICE)
+            os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
         shown = f"[{host}]" if ":" in host else host
         who = "who acts" if is_loopback(host) and not names else "who reads or acts"
         say(f"http://{shown}:{port}/ shows {place.state}; {who} needs the token in {lock.file}")
