@@ -220,10 +220,15 @@ start() { # -> whether it listens, or was not asked to
   fi
 }
 
-finish() { # programs of before are of no use now; what was begun is done
+finish() { # CODE, 1 where it does not listen: what was begun is done; programs of before go once the new one listens
   local old
   for old in "$ROOT$PREFIX"/program-*; do
-    [[ -d $old && ${old##*/} != $(readlink "$ROOT$PREFIX/venv") ]] && run rm -rf "$old"
+    [[ -d $old && ${old##*/} != $(readlink "$ROOT$PREFIX/venv") ]] || continue
+    if (($1)); then
+      say "the program of before is kept; back to it: ln -sfn ${old##*/} $PREFIX/venv && systemctl restart auscult"
+    else
+      run rm -rf "$old"
+    fi
   done
   ((DRY)) || rm -f "$ROOT$PREFIX/.unfinished"
 }
@@ -242,7 +247,7 @@ install_all() {
   site
   local listens=0
   start || listens=1
-  finish
+  finish $listens
   ((${#CHANGES[@]})) || say "everything is as it should be: nothing was changed"
   return $listens
 }

@@ -46,12 +46,15 @@ program() { # a new one beside the old, which runs until the link is turned: los
     run python3 -m venv ${options[@]+"${options[@]}"} "$ROOT$target" || fail "python3 -m venv $target: failed; see above"
     pip_install "$ROOT$target/bin/python" ||
       fail "pip: the program cannot be installed; see above; without a network use --wheelhouse"
+    run sync -f "$ROOT$target" # its files before their proof
     run touch "$ROOT$target/complete"
   fi
   [[ $(readlink "$ROOT$PREFIX/venv" || true) == "$name" ]] && return
   changed "program in use: $target"
   run ln -sfn "$name" "$ROOT$PREFIX/venv.new"
+  run sync -f "$ROOT$PREFIX"
   run mv -T "$ROOT$PREFIX/venv.new" "$ROOT$PREFIX/venv"
+  run sync -f "$ROOT$PREFIX"
 }
 
 command_line() {

@@ -97,6 +97,16 @@ def test_another_version_takes_the_place_of_the_old_one(board, wheelhouse):
     assert "systemctl restart auscult.service" in board.calls("systemctl")
 
 
+def test_the_version_before_stays_until_the_new_one_listens(board, wheelhouse):
+    works(board.install())
+    before = board.files()["opt/auscult/venv"]
+    done = board.install("--wheelhouse", str(wheelhouse), FAKE_INVALID="2")
+    assert done.returncode == 1 and f"back to it: ln -sfn {before}" in done.stdout
+    assert (board.root / "opt/auscult" / before).is_dir()
+    works(board.install("--wheelhouse", str(wheelhouse)))
+    assert not (board.root / "opt/auscult" / before).exists()
+
+
 def test_a_wheelhouse_is_enough(board, wheelhouse):
     (wheelhouse / "libportaudio2_19.6.0_arm64.deb").touch()
     works(board.install("--wheelhouse", str(wheelhouse)))
