@@ -36,8 +36,7 @@ def put(events: Path, found: Event, files: Mapping[str, bytes], links: Iterable[
         for name, source in links:
             _link(source, partial / name)
         found = msgspec.structs.replace(found, bytes=sum(file.stat().st_size for file in partial.iterdir()))
-        safe_file.new(partial / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
-        safe_file.sync(partial)
+        safe_file.write(partial / event.MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
     except OSError:
         _clear(partial)
         raise
