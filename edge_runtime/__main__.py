@@ -57,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def command() -> int:
+    """What `auscult` and `python -m edge_runtime` run: a user's mistake is one line."""
+    return run_command(main)
+
+
 def _parser() -> argparse.ArgumentParser:
     from edge_runtime import doctor
     from edge_runtime.commands import alarms, events, serve, status
@@ -163,4 +168,4 @@ def _whole(text: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    raise SystemExit(command())

@@ -30,11 +30,12 @@ class Start(Event, frozen=True):
     time: str  # UTC, ISO 8601
     bundle: str
     machine: str
-    threshold: float
-    promise: str  # what the threshold promises
+    threshold: float  # of a window's decision
+    promise: str  # what the threshold of the alarm promises
     window_s: float
     hop_s: float
     source: str
+    alarm_above: float | None = None  # the score above which a window counts for an alarm, where the site sets another
 
 
 class Recording(Event, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 
 from edge_runtime import features
 from edge_runtime.alarm import Condition
+from edge_runtime.alarm.condition import begins
 from edge_runtime.backends import Backend, Pooled, open_backend
 from edge_runtime.backends.guarded import Guarded
 from edge_runtime.backends.standby import Change, Standby
@@ -27,6 +28,7 @@ from edge_runtime.saving import Saver
 from edge_runtime.scoring import Machine
 from edge_runtime.site_file import MachineSettings, Site, SiteOfFile, naming
 
+BY_HAND = "set by hand, no rate promised"
 LOOK_S = 10.0  # between two looks at whether a bundle was replaced
 RATE = features.SAMPLE_RATE  # Hz: what normal spectra are of
 NOTES = 64  # that wait to be told
@@ -40,6 +42,16 @@ class Placed(msgspec.Struct, frozen=True):
     settings: MachineSettings
     bundle: Bundle
     machine: Machine  # under the site's name, with the site's threshold
+
+    @property
+    def above(self) -> float:
+        """The score above which a window counts for an alarm."""
+        return begins(self.settings.alarm.alarm, self.machine)
+
+    @property
+    def promise(self) -> str:
+        """What that threshold promises."""
+        return self.machine.promise if self.above == self.machine.threshold else BY_HAND
 
 
 def place(site: Site) -> list[Placed]:
@@ -66,8 +78,7 @@ def _placed(name: str, settings: MachineSettings, bundle: Bundle, of_file: bool)
             "give more"
         )
     if settings.threshold is not None:
-        promise = "set by hand, no rate promised"
-        machine = msgspec.structs.replace(machine, threshold=settings.threshold, promise=promise)
+        machine = msgspec.structs.replace(machine, threshold=settings.threshold, promise=BY_HAND)
     Condition(settings.alarm, msgspec.structs.replace(machine, name="alarm"), RATE)  # do its levels fit the machine?
     return Placed(name, settings, bundle, msgspec.structs.replace(machine, name=name))
 
@@ -232,7 +243,8 @@ def starts(placed: Iterable[Placed], sources: Mapping[str, Source]) -> Iterator[
             bundle=str(one.bundle.folder),
             machine=one.name,
             threshold=one.machine.threshold,
-            promise=one.machine.promise,
+            promise=one.promise,
+            alarm_above=None if one.above == one.machine.threshold else one.above,
             window_s=model.window / model.sample_rate,
             hop_s=model.hop / model.sample_rate,
             source=sources[one.settings.microphone].name,

@@ -9,7 +9,8 @@ LEVELS: dict[str, Level] = {"alarm": "error", "warning": "warning", "normal": "i
 def say(log: Log, event: events.Event) -> None:
     """One line at most; windows and recordings are not told."""
     if isinstance(event, events.Start):
-        words = f"listens to {event.source} with {event.bundle}, alarm above {event.threshold:.4g} ({event.promise})"
+        above = event.threshold if event.alarm_above is None else event.alarm_above
+        words = f"listens to {event.source} with {event.bundle}, alarm above {above:.4g} ({event.promise})"
         log.say(event.machine, words, "info")
     elif isinstance(event, events.Alarm):
         log.say(event.machine, _alarm(event), LEVELS[event.level])

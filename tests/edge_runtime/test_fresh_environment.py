@@ -55,6 +55,13 @@ def test_the_page_is_installed_and_says_what_it_lacks(python, tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "pip install 'auscult[web]'" in done.stderr
 
 
+def test_the_installed_command_says_a_mistake_in_one_line_as_the_module_does(python, tmp_path):
+    words = ["validate", "nope.yaml"]
+    for command in ([python.with_name("auscult")], [python, "-m", "edge_runtime"]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and done.stderr.startswith("error: ")
+
+
 def test_none_of_the_heavy_libraries_is_installed(python, tmp_path):
     code = f"import importlib.util; print([n for n in {FORBIDDEN} if importlib.util.find_spec(n)])"
     assert run(python, "-c", code, cwd=tmp_path).strip() == "[]"
