@@ -24,10 +24,13 @@ def write(path: Path, data: bytes) -> None:
 
 def new(path: Path, data: bytes) -> None:
     """A file that is not there yet, its bytes on the disk when this returns; its name is with `sync`."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # of a disk that is full: it does not know which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def make(folder: Path) -> None:

@@ -174,6 +174,7 @@ def _check(site: Site) -> None:
     for name, machine in site.machines.items():
         _known(f"machines.{name}.microphone", machine.microphone, site.microphones)
         _check_named(f"machines.{name}.outputs", machine.outputs or [], site.outputs)
+    _check_folders(site)
     used = {machine.microphone for machine in site.machines.values()}
     for name in site.microphones:
         if name not in used:
@@ -186,6 +187,15 @@ def _check(site: Site) -> None:
         raise ConfigError("recorder: events are kept in the state folder, and there is none; give `state: FOLDER`")
     if site.state is not None and Path(site.state).exists() and not Path(site.state).is_dir():
         raise ConfigError(f"state: {site.state} is a file; give a folder")
+
+
+def _check_folders(site: Site) -> None:
+    """What is recorded of a machine lies in folders of its name, where a space is an underscore."""
+    names: dict[str, str] = {}
+    for name in site.machines if site.recorder is not None else ():
+        other = names.setdefault(name.replace(" ", "_"), name)
+        if other != name:
+            raise ConfigError(f"machines: {other!r} and {name!r} would share their recordings; give one another name")
 
 
 def _check_named(place: str, outputs: list[str], there: Collection[str]) -> None:

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     if site.recorder is not None:
         most = f"at most {site.recorder.budget_mb:g} MB for {site.recorder.keep_days:g} days"
         print(f"around every {site.recorder.level} is kept: {KEPT[site.recorder.privacy]}, {most}")
+    else:
+        print("no sound is kept: no `recorder:` is given")
     print(f"{options.site}: {len(found)} machine{'s' * (len(found) != 1)}, as it should be; {kept}")
     return 0
 

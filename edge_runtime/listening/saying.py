@@ -1,5 +1,6 @@
 """What of the events a person should read in the log, in words; each thing once, and when it is over."""
 
+from edge_runtime.alarm.words import ITSELF
 from edge_runtime.listening import events
 from edge_runtime.listening.log import Level, Log
 
@@ -13,7 +14,7 @@ def say(log: Log, event: events.Event) -> None:
         words = f"listens to {event.source} with {event.bundle}, alarm above {above:.4g} ({event.promise})"
         log.say(event.machine, words, "info")
     elif isinstance(event, events.Alarm):
-        log.say(event.machine, _alarm(event), LEVELS[event.level])
+        log.say(event.machine, _alarm(event), LEVELS[event.level] if event.who == ITSELF else "info")
     elif isinstance(event, events.Microphone):
         _microphone(log, event)
     elif isinstance(event, events.Lost):
@@ -29,7 +30,7 @@ def say(log: Log, event: events.Event) -> None:
 def _alarm(event: events.Alarm) -> str:
     kind = event.kind.replace("_", " ")
     state = event.state.replace("_", " ")
-    who = "" if event.who == "auscult" else f" by {event.who}"
+    who = "" if event.who == ITSELF else f" by {event.who}"
     why = f": {event.why}" if event.why else ""
     return f"{kind}: {event.cause}{who}, now {state} ({event.level}){why}"
 

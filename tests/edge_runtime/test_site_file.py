@@ -1,19 +1,13 @@
 """A mistake in a site file is one line: the file, the place in it, what came, and what there is instead."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from edge_runtime import bundle as bundles
-from edge_runtime import config
 from edge_runtime.__main__ import main
-from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import MicrophoneSettings
 from edge_runtime.cli import run_command
-from edge_runtime.errors import ConfigError
 from edge_runtime.listening.opening import place
-from edge_runtime.machine_file import load_machine, save_machine
 from edge_runtime.outputs.settings import CommandSettings
 from edge_runtime.site_file import MachineSettings, load_site, of_bundle
 from tests.conftest import hum, write_wav
@@ -54,7 +48,12 @@ def validate(folder, capsys):
     return validated
 
 
+TWO = "machines:\n  mill 2: {bundle: bundle, microphone: left}\n  mill_2: {bundle: bundle, microphone: left}\n"
 MISTAKES = {
+    "recordings of two machines in one folder": (
+        f"{TWO}{LEFT}state: state\nrecorder: {{}}\n",
+        ": machines: 'mill 2' and 'mill_2' would share their recordings; give one another name",
+    ),
     "a machine twice": (
         "machines:\n  fan: {bundle: a, microphone: left}\n  pump: {bundle: a, microphone: left}\n"
         "  fan: {bundle: b, microphone: left}\n",
@@ -181,6 +180,12 @@ def test_a_mistake_is_one_line_that_names_file_and_place(text, words, validate):
     assert words in said, said
 
 
+def test_what_is_told_of_a_threshold_is_where_the_alarm_begins(validate):
+    code, out, _ = validate(machines(", alarm: {alarm: {threshold: 33.5}}"))
+    assert code == 0 and "alarms  above 33.5 (set by hand, no rate promised)" in out
+    assert "no sound is kept: no `recorder:` is given" in out
+
+
 @pytest.mark.parametrize("name", ["no such bundle", "no such machine", "no such references", "which machine"])
 def test_what_is_wrong_with_a_bundle_names_the_machine_of_the_file(name, validate):
     assert validate(MISTAKES[name][0])[2].startswith(": machines.fan: ")
@@ -273,27 +278,3 @@ def test_the_short_form_calls_a_machine_by_its_own_name(model_folder, tmp_path):
     settings = MachineSettings(bundle=str(tmp_path / "my.bundle"), microphone="left")
     site = of_bundle(settings, MicrophoneSettings(), {}, None, "onnxruntime")
     assert [placed.name for placed in place(site)] == ["fan_section_00"]
-
-
-def test_references_of_another_bundle_say_how_to_enrol(packed, tmp_path):
-    bundle = open_bundle(packed)
-    save_machine(tmp_path / "fan.npz", bundle.machine("fan_section_00"), "0" * 64)
-    with pytest.raises(bundles.BundleError, match=r"enrol it again: calib/enroll\.py BUNDLE --data DATA --out FILE"):
-        load_machine(tmp_path / "fan.npz", bundle.model_hash)
-
-
-def test_half_a_machines_file_is_one_line(packed, tmp_path):
-    file = shutil.copy(packed / "machines" / "fan_section_00.npz", tmp_path / "fan.npz")
-    whole = file.read_bytes()
-    for size in (2, len(whole) // 2, len(whole) - 1):
-        file.write_bytes(whole[:size])
-        with pytest.raises(bundles.BundleError, match=r"fan\.npz: .*; copy the bundle again"):
-            load_machine(file)
-
-
-def test_a_union_elsewhere_names_its_own_kinds(tmp_path):
-    from calib.detectors import Detector
-
-    (tmp_path / "d.yaml").write_text("title: x\npoolings: {a: {kind: mean}}\nscoring: {metric: cosine}\n")
-    with pytest.raises(ConfigError, match="scoring: missing field kind; say which: nearest, "):
-        config.load_yaml(tmp_path / "d.yaml", Detector)
