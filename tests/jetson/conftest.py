@@ -6,6 +6,13 @@ import pytest
 from boards import Board
 
 
+WHEELS = (
+    "auscult-0.1.0-py3-none-any.whl",
+    "pip-26.3-py3-none-any.whl",
+    "numpy-2.2.6-cp310-cp310-manylinux_2_28_aarch64.whl",
+)
+
+
 @pytest.fixture
 def board(tmp_path) -> Board:
     return Board(tmp_path)
