@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from boards import Board
 
-
 WHEELS = (
     "auscult-0.1.0-py3-none-any.whl",
     "pip-26.3-py3-none-any.whl",
