@@ -115,7 +115,7 @@ class Heard(msgspec.Struct, frozen=True):
     state: State  # of its anomaly
     level: Level
     listening: bool
-    score: float | None  # the last one
+    score: float | None  # of the last window; None: it has none
     threshold: float = 0.0
     time: str = ""  # UTC of the last window; "": there was none yet
     level_dbfs: float | None = None  # of the last window; None: it was silent
@@ -174,3 +174,8 @@ class Sign(msgspec.Struct, frozen=True):
 def utc(seconds: float) -> str:
     """Seconds since 1970 -> ISO 8601, to the millisecond."""
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="milliseconds")
+
+
+def seconds(time: str) -> float:
+    """ISO 8601 -> seconds since 1970."""
+    return datetime.datetime.fromisoformat(time).timestamp()

@@ -43,7 +43,6 @@ class Monitor:
         self.machine, self.listening = machine, listening
         self.above = begins(settings.alarm, machine)  # score above which a window counts for an alarm
         self.grid = Grid(model.window, model.hop)
-        self.last_score: float | None = None
         self.scored = self.unfit = self.raised = 0  # windows; and how often the level left normal
         self._settings, self._rate = settings, model.sample_rate
         self._condition = Condition(settings, machine, model.sample_rate, level)
@@ -71,7 +70,6 @@ class Monitor:
             self.unfit += 1
             return
         self.scored += 1
-        self.last_score = window.score
         if not self.listening:
             self.listening = True
             yield Finding(self.name, "not_listening", "normal", self._valid_s, "a window has a score again")

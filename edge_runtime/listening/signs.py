@@ -118,7 +118,7 @@ class Signs:
             status.state,
             status.level,
             monitor.listening and monitor.scored > 0,
-            monitor.last_score,
+            last.score if last else None,
             monitor.above,
             last.time if last else "",
             last.level_dbfs if last else None,

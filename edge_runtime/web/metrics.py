@@ -6,11 +6,15 @@ from typing import Any, get_args
 from edge_runtime.alarm.words import State
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Beat, Heard, Latency, Sign, Visitor
+from edge_runtime.journal.rows import seconds
 from edge_runtime.listening.signs import VERSION
 from edge_runtime.web.exchange import Answer, Asked
 from edge_runtime.web.health import Disk, disk
 from edge_runtime.web.overview import as_it_is
 from edge_runtime.web.place import Place
+
+HOPS, LATE_S = 5, 5.0  # hops and seconds that the last window may be old
+HOP_S = 1.0  # seconds between two windows, where the journal does not say
 
 
 def metrics(place: Place, asked: Asked) -> Answer:
@@ -37,20 +41,31 @@ class _Collector:
         try:
             with self._place.visiting() as visitor:
                 sign = visitor.sign()
-                yield _gauge("listener_up", "1 if a process listens and says so now, else 0.", float(sign.fresh))
-                yield from _kept(visitor, sign)
-                yield from _disk(disk(self._place, visitor))
-        except ConfigError:
-            yield _gauge("listener_up", "1 if a process listens and says so now, else 0.", 0.0)
-            yield from _disk(disk(self._place, None))
-            return
-        beat = sign.beat
-        if beat is not None and sign.fresh:
-            yield from _machines(beat.machines)
-            yield from _microphones(beat)
-            yield _backend(beat)
-            if beat.latency:
-                yield _latency(beat.latency)
+                read = [_up(sign.fresh), *_kept(visitor, sign), *_disk(disk(self._place, visitor))]
+                if sign.beat is not None and sign.fresh:
+                    read += _now(sign.beat, {one.machine: one.hop_s for one in visitor.machines()})
+        except ConfigError:  # nothing that was read before is told: no figure twice
+            read = [_up(False), *_disk(disk(self._place, None))]
+        yield from read
+
+
+def _up(fresh: bool) -> Any:
+    return _gauge("listener_up", "1 if a process listens and says so now, else 0.", float(fresh))
+
+
+def _now(beat: Beat, hops_s: dict[str, float]) -> Iterator[Any]:
+    """What is so now. `hops_s`: seconds between two windows of each machine."""
+    yield from _machines(beat.machines)
+    yield from _windows([one for one in beat.machines if _is_heard(one, beat, hops_s.get(one.machine, HOP_S))])
+    yield from _microphones(beat)
+    yield _backend(beat)
+    if beat.latency:
+        yield _latency(beat.latency)
+
+
+def _is_heard(one: Heard, beat: Beat, hop_s: float) -> bool:
+    """Whether its last window is of now, and not of before its sound stopped."""
+    return bool(one.listening and one.time) and seconds(beat.time) - seconds(one.time) <= HOPS * hop_s + LATE_S
 
 
 def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
@@ -72,24 +87,18 @@ def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
     yield _by_machine("last_valid_window_timestamp_seconds", words, valid)
     if beat is not None:
         since = core.GaugeMetricFamily("auscult_last_sign_timestamp_seconds", "Last sign of life, seconds since 1970.")
-        since.add_metric([], _seconds(beat.time))
+        since.add_metric([], seconds(beat.time))
         yield since
 
 
 def _machines(machines: list[Heard]) -> Iterator[Any]:
     from prometheus_client import core
 
-    words = "Score of the last window; absent without one."
-    yield _by_machine("anomaly_score", words, {one.machine: one.score for one in machines if one.score is not None})
     yield _by_machine(
         "threshold", "Score above which a window is anomalous.", {one.machine: one.threshold for one in machines}
     )
     words = "1 if the machine is listened to, else 0."
     yield _by_machine("listening", words, {one.machine: float(one.listening) for one in machines})
-    levels = {one.machine: one.level_dbfs for one in machines if one.level_dbfs is not None}
-    yield _by_machine("mic_level_dbfs", "Level of the last window, dB re full scale; absent when silent.", levels)
-    clipped = {one.machine: one.clipped for one in machines if one.time}
-    yield _by_machine("clipped_samples_ratio", "Share of the last window's samples at full scale.", clipped)
     labels = ["machine", "quality"]
     windows = core.CounterMetricFamily(
         "auscult_windows", "Windows since the listener began, by quality.", labels=labels
@@ -98,6 +107,16 @@ def _machines(machines: list[Heard]) -> Iterator[Any]:
         for quality in ("scored", "unfit", "lost"):
             windows.add_metric([one.machine, quality], getattr(one, quality))
     yield windows
+
+
+def _windows(heard: list[Heard]) -> Iterator[Any]:
+    """The last window of each machine that is heard now."""
+    words = "Score of the last window; absent without one."
+    yield _by_machine("anomaly_score", words, {one.machine: one.score for one in heard if one.score is not None})
+    levels = {one.machine: one.level_dbfs for one in heard if one.level_dbfs is not None}
+    yield _by_machine("mic_level_dbfs", "Level of the last window, dB re full scale; absent when silent.", levels)
+    clipped = {one.machine: one.clipped for one in heard}
+    yield _by_machine("clipped_samples_ratio", "Share of the last window's samples at full scale.", clipped)
 
 
 def _microphones(beat: Beat) -> Iterator[Any]:
@@ -168,9 +187,3 @@ def _by_machine(name: str, words: str, values: dict[str, Any]) -> Any:
     for machine, value in values.items():
         family.add_metric([machine], value)
     return family
-
-
-def _seconds(time: str) -> float:
-    import datetime
-
-    return datetime.datetime.fromisoformat(time).timestamp()

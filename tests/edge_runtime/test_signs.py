@@ -77,6 +77,14 @@ def test_the_last_sign_of_life_says_how_everything_was(bundle, kept, tmp_path):
     assert {one.about for one in Visitor(tmp_path).notices(99)} == {"microphone left", "network"}
 
 
+def test_a_window_without_a_score_leaves_no_old_score_behind(bundle, kept, tmp_path):
+    sound = np.concatenate([hum(2), np.zeros(48_000, np.float32)])
+    listen(post(bundle, Scripted(block(sound, new="mic"))), kept)
+    fan = Visitor(tmp_path).beat().machines[0]
+    assert fan.scored and fan.unfit and fan.listening
+    assert (fan.score, fan.level_dbfs, fan.faults) == (None, None, ["silence"])
+
+
 def test_how_it_is_right_now_is_in_memory_while_it_listens(bundle, kept, tmp_path):
     seen = []
 

@@ -17,6 +17,7 @@ from edge_runtime.__main__ import main
 from edge_runtime.alarm.words import Kept
 from edge_runtime.cli import run_command
 from edge_runtime.journal import Beat, Heard, Journal, Latency, Listened, Microphone, Moment, Spell, spells
+from edge_runtime.journal.live import Live
 from edge_runtime.web import happened, health, key, metrics, traces
 from edge_runtime.web.door import Door
 from edge_runtime.web.exchange import Asked, Refused
@@ -49,6 +50,14 @@ def place(tmp_path):
     journal.beat(sign(now_s), alarms, now_s)
     yield Place(tmp_path / "state", "pump house", tmp_path / "site.yaml")
     journal.close()
+
+
+@pytest.fixture
+def shows(place):
+    """Tells in memory how everything is, ahead of the journal."""
+    live = Live(place.state)
+    yield live.show
+    live.close()
 
 
 def minutes(place, days, now_s):
@@ -170,6 +179,26 @@ def test_figures_are_in_base_units_and_what_is_silent_is_absent(place):
         assert line in told, told
     assert 'auscult_mic_level_dbfs{machine="fan"} -31.5' in told and 'dbfs{machine="pump"}' not in told
     assert 'auscult_anomaly_score{machine="pump"}' not in told
+
+
+@pytest.mark.parametrize(("old_s", "listening", "told"), [(8.0, True, True), (12.0, True, False), (0.0, False, False)])
+def test_of_a_machine_whose_sound_stopped_no_window_is_told(place, shows, old_s, listening, told):
+    beat = sign(time.time())
+    fan = msgspec.structs.replace(
+        beat.machines[0], listening=listening, time=Moment(0, time.time() - old_s).time
+    )  # its hop is 1 s
+    shows(msgspec.structs.replace(beat, machines=[fan]))
+    found = figures(place)
+    for name in ("anomaly_score", "mic_level_dbfs", "clipped_samples_ratio"):
+        assert (f'auscult_{name}{{machine="fan"}}' in found) is told, name
+    assert f'auscult_listening{{machine="fan"}} {float(listening)}' in found
+
+
+def test_a_journal_that_fails_in_the_midst_leaves_no_figure_twice(place):
+    with contextlib.closing(sqlite3.connect(place.state / "journal.db", isolation_level=None)) as db:
+        db.execute("DROP TABLE events")
+    told = re.findall("^auscult_listener_up .*", figures(place), re.MULTILINE)
+    assert told == ["auscult_listener_up 0.0"]
 
 
 def test_when_nobody_listens_no_old_figure_is_told(place, tmp_path):
