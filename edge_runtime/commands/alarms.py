@@ -106,11 +106,10 @@ def alarms(options: argparse.Namespace) -> int:
 
 
 def _shown(visitor: "Visitor", count: int) -> Shown:
-    sign, states = visitor.sign(), visitor.states()
-    if sign.beat is not None:  # of machines that are no longer listened to the states are kept, in case they come back
-        here = {one.machine for one in sign.beat.machines}
-        states = [kept for kept in states if kept.machine in here]
-    return Shown(sign, states, visitor.history(count))
+    from edge_runtime.journal.standing import standing
+
+    sign = visitor.sign()
+    return Shown(sign, standing(visitor, sign), visitor.history(count))
 
 
 def _lines(shown: Shown) -> list[str]:

@@ -51,11 +51,12 @@ def status(options: argparse.Namespace) -> int:
 
 
 def look(visitor: "Visitor", folder: Path) -> Shown:
-    """What a state folder says."""
+    """What a state folder says, and memory where the journal is behind."""
+    from edge_runtime.journal.standing import standing
+
     sign = visitor.sign()
     machines = [] if sign.beat is None else sign.beat.machines
-    here = {one.machine for one in machines}
-    states = [kept for kept in visitor.states() if kept.machine in here]
+    states = standing(visitor, sign)
     well = sign.fresh and all(map(_well, states)) and all(one.listening for one in machines)
     free_mb = round(shutil.disk_usage(folder).free / 1e6, 1)
     return Shown(well, sign, states, visitor.event_count(), free_mb, visitor.notices(NOTICES))

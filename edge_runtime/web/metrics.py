@@ -7,10 +7,10 @@ from edge_runtime.alarm.words import State
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Beat, Heard, Latency, Sign, Visitor
 from edge_runtime.journal.rows import seconds
+from edge_runtime.journal.standing import standing
 from edge_runtime.listening.signs import VERSION
 from edge_runtime.web.exchange import Answer, Asked
 from edge_runtime.web.health import Disk, disk
-from edge_runtime.web.overview import as_it_is
 from edge_runtime.web.place import Place
 
 HOPS, LATE_S = 5, 5.0  # hops and seconds that the last window may be old
@@ -78,7 +78,7 @@ def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
     states = core.GaugeMetricFamily(
         "auscult_alarm_state", "1 for the state that an alarm is in, else 0.", labels=labels
     )
-    for kept in as_it_is(visitor, sign):
+    for kept in standing(visitor, sign):
         for state in get_args(State):
             states.add_metric([kept.machine, kept.kind, state], float(state == kept.state))
     yield states

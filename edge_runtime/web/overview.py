@@ -1,6 +1,5 @@
 """How everything is, at a glance: who listens, every machine, every alarm that wants something of somebody."""
 
-import datetime
 import time
 from typing import Any, get_args
 
@@ -10,13 +9,14 @@ from edge_runtime.alarm.states import ASKS, LEAVES, TABLE
 from edge_runtime.alarm.words import HIDDEN, RANK, Action, Kept, Kind
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Beat, Entry, Heard, Listened, Sign, Visitor
+from edge_runtime.journal.rows import seconds
 from edge_runtime.journal.schema import FILE
+from edge_runtime.journal.standing import standing
 from edge_runtime.web import traces, verdict
 from edge_runtime.web.exchange import Answer, Asked, told
 from edge_runtime.web.place import Place
 
 BACK = 100  # changes of a machine that are looked through for how an alarm began
-BEHIND_S = 2.0  # seconds that what is in memory may be older than a change in the journal
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
@@ -65,18 +65,18 @@ def everything(visitor: Visitor, now_s: float) -> dict[str, Any]:
     beat = sign.beat
     heard = {one.machine: one for one in beat.machines} if beat else {}
     listened = machines_of(visitor, beat)
-    kept = as_it_is(visitor, sign)
-    until_s = now_s if sign.fresh or beat is None else datetime.datetime.fromisoformat(beat.time).timestamp()
+    kept = standing(visitor, sign)
+    until_s = now_s if sign.fresh or beat is None else seconds(beat.time)
     machines = [
         _machine(one, heard.get(one.machine), [alarm for alarm in kept if alarm.machine == one.machine], sign)
         | {"trace": traces.live(visitor, one, beat, until_s)}
         for one in listened
     ]
-    standing = [_standing(visitor, one) for one in kept if one.state != "normal"]
+    shown = [_standing(visitor, one) for one in kept if one.state != "normal"]
     return {
         "listening": listening(sign),
         "machines": machines,
-        "alarms": sorted(standing, key=lambda one: (one.state in HIDDEN, -RANK.get(one.level, 0), one.since)),
+        "alarms": sorted(shown, key=lambda one: (one.state in HIDDEN, -RANK.get(one.level, 0), one.since)),
     }
 
 
@@ -118,28 +118,6 @@ def listening(sign: Sign) -> dict[str, Any]:
     }
 
 
-def as_it_is(visitor: Visitor, sign: Sign) -> list[Kept]:
-    """Every alarm of what is listened to, from the journal; from memory, where a full disk keeps the journal behind."""
-    beat = sign.beat
-    heard = {one.machine: one for one in beat.machines} if beat else {}
-    here = set(heard) | {one.machine for one in visitor.machines()}
-    kept = [one for one in visitor.states() if one.machine in here]
-    if not sign.fresh or beat is None:
-        return kept
-    beat_s = datetime.datetime.fromisoformat(beat.time).timestamp()
-    return [_as_heard(visitor, one, heard[one.machine], beat_s) if one.machine in heard else one for one in kept]
-
-
-def _as_heard(visitor: Visitor, kept: Kept, heard: Heard, beat_s: float) -> Kept:
-    if kept.kind != "anomaly" or (kept.state, kept.level) == (heard.state, heard.level) or heard.state == "shelved":
-        return kept
-    last = [entry for entry in visitor.history(BACK, kept.machine) if entry.kind == kept.kind][-1:]
-    if last and datetime.datetime.fromisoformat(last[0].time).timestamp() > beat_s - BEHIND_S:
-        return kept  # it changed since
-    latched = kept.latched or heard.state.startswith("latched")
-    return Kept(kept.machine, kept.kind, heard.state, heard.level, kept.silenced, latched)
-
-
 def _machine(one: Listened, heard: Heard | None, kept: list[Kept], sign: Sign) -> dict[str, Any]:
     look = verdict.of(heard, kept, sign.fresh)
     microphone = _microphone(one, sign.beat)
@@ -169,6 +147,8 @@ def _microphone(one: Listened, beat: Beat | None) -> Any:
 
 def _standing(visitor: Visitor, kept: Kept) -> Standing:
     entries = [entry for entry in visitor.history(BACK, kept.machine) if entry.kind == kept.kind]
+    if kept.level != "normal" and entries and entries[-1].level == "normal":
+        entries = []  # the raise is not written yet, and those before it are of other alarms
     began = _began(entries)
     person = next((entry for entry in reversed(entries) if entry.who != "auscult"), None)
     if person and began and person.number < began.number:

@@ -24,7 +24,8 @@ def look(open_journal, tmp_path, capsys):
     """A listener that has just told so much of itself -> exit code and lines of `status`."""
     lives, journal = [], open_journal(tmp_path)
 
-    def give(*, kept=CALM, machine=FAN, microphone=LEFT, quiet_s=0.0, words=(), **more):
+    def give(*, kept=CALM, machine=None, microphone=LEFT, quiet_s=0.0, words=(), **more):
+        machine = machine or agrees(kept)
         beat = msgspec.structs.replace(
             BEAT, pid=os.getpid(), monotonic_s=time.monotonic() - quiet_s, machines=[machine], microphones=[microphone]
         )
@@ -43,6 +44,13 @@ def changed(heard, **fields):
     return msgspec.structs.replace(heard, **fields)
 
 
+def agrees(kept):
+    """What memory says where the journal is not behind."""
+    of = {one.kind: one for one in kept}
+    fan = of.get("anomaly", Kept("fan", "anomaly"))
+    return changed(FAN, state=fan.state, level=fan.level, listening=of.get("not_listening", CALM[1]).level == "normal")
+
+
 def test_where_all_is_well_the_exit_code_is_0(look):
     (code, (first, fan, last)), _ = look()
     assert code == 0 and first.startswith(f"process {os.getpid()} listens")
@@ -57,13 +65,43 @@ def test_where_all_is_well_the_exit_code_is_0(look):
         ({"kept": [Kept("fan", "anomaly", "acknowledged", "alarm")]}, "anomaly: acknowledged, alarm"),
         ({"kept": [Kept("fan", "not_listening", "unacknowledged", "alarm")]}, "not listening: unacknowledged"),
         ({"machine": changed(FAN, listening=False)}, "not listening"),
-        ({"machine": changed(FAN, listening=False, time="", score=None)}, "not listening yet"),
+        ({"machine": changed(FAN, listening=False, time="", score=None, scored=0)}, "not listening yet"),
         ({"quiet_s": 11.0}, "writes nothing"),
     ],
 )
 def test_what_is_not_well_is_said_and_the_exit_code_is_1(look, wrong, told_of):
     (code, told), _ = look(**wrong)
     assert code == 1 and any(told_of in line for line in told)
+
+
+LATER = "2037-01-15T08:00:00+00:00"  # what memory says is newer than the journal's last change
+DEAF = Kept("fan", "not_listening", "unacknowledged", "alarm")
+
+
+@pytest.mark.parametrize(
+    ("kept", "machine", "told_of"),
+    [
+        (CALM, changed(FAN, state="unacknowledged", level="alarm"), "anomaly: unacknowledged, alarm"),
+        ([], changed(FAN, state="unacknowledged", level="alarm"), "anomaly: unacknowledged, alarm"),
+        (CALM, changed(FAN, listening=False), "not listening: unacknowledged, alarm"),
+        ([], changed(FAN, listening=False), "not listening: unacknowledged, alarm"),
+    ],
+)
+def test_where_a_full_disk_keeps_the_journal_behind_memory_is_told(look, tmp_path, capsys, kept, machine, told_of):
+    (code, told), _ = look(kept=kept, machine=machine, time=LATER)
+    assert code == 1 and told_of in told[1]
+    assert run_command(main, ["alarms", str(tmp_path)]) == 0
+    assert told_of.split(": ")[1] in capsys.readouterr().out
+
+
+def test_who_is_heard_again_is_not_deaf_whatever_a_journal_that_is_behind_says(look):
+    (code, told), _ = look(kept=[DEAF], machine=FAN, time=LATER)
+    assert code == 1 and "not listening: returned unacknowledged" in told[1]
+
+
+def test_before_the_first_score_memory_makes_no_alarm_of_silence(look):
+    (_, told), _ = look(machine=changed(FAN, listening=False, scored=0, unfit=1), time=LATER)
+    assert "unacknowledged" not in told[1] and "not listening" in told[1]
 
 
 def test_what_a_person_has_put_away_is_shown_and_well(look):

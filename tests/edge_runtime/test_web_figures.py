@@ -18,6 +18,7 @@ from edge_runtime.alarm.words import Kept
 from edge_runtime.cli import run_command
 from edge_runtime.journal import Beat, Heard, Journal, Latency, Listened, Microphone, Moment, Spell, spells
 from edge_runtime.journal.live import Live
+from edge_runtime.journal.standing import standing
 from edge_runtime.web import happened, health, key, metrics, traces
 from edge_runtime.web.door import Door
 from edge_runtime.web.exchange import Asked, Refused
@@ -290,10 +291,8 @@ def test_a_site_file_with_a_mistake_in_its_midst_still_has_a_page(tmp_path):
 
 
 def test_what_memory_says_counts_where_the_journal_is_behind(place):
-    from edge_runtime.web import overview
-
     with place.visiting() as visitor:
-        kept = {(one.machine, one.kind): one.state for one in overview.as_it_is(visitor, visitor.sign())}
+        kept = {(one.machine, one.kind): one.state for one in standing(visitor, visitor.sign())}
     assert kept["fan", "anomaly"] == "normal"  # of before the disk was full: unacknowledged
 
 
