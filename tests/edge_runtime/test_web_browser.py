@@ -196,6 +196,32 @@ def test_every_page_fits_a_phone_says_what_is_not_there_and_is_loud_when_nobody_
         one.kill()
 
 
+def test_a_machine_of_which_nothing_is_known_is_in_the_banner_and_a_hidden_tab_keeps_its_connection(tmp_path):
+    one = Listener(tmp_path)
+    page = Page(tmp_path)
+    try:
+        told = page.get("/api/state")
+        told["machines"][0] |= {"look": "unknown", "word": "Not known", "todo": ""}
+        told["machines"][1] |= {"look": "normal", "word": "Normal", "todo": ""}
+        with browsers.started() as browser:
+            shown = browser.open("about:blank")
+            shown.clock.install()
+            shown.add_init_script("Object.defineProperty(document, 'hidden', {get: () => true})")
+            shown.route("**/api/state", lambda route: route.fulfill(json={**told, "now_s": time.time()}))
+            shown.goto(page.url)
+            shown.locator(".banner.unknown").get_by_text("fan: Not known").wait_for()
+            assert shown.title().startswith("! fan: Not known")
+            shown.unroute("**/api/state")
+            shown.route("**/api/state", lambda route: None)  # the next look has not come back yet
+            shown.clock.run_for(9500)
+            assert shown.title().startswith("! fan: Not known")
+            shown.clock.run_for(80_000)
+            assert shown.title().startswith("? No connection")
+    finally:
+        page.close()
+        one.kill()
+
+
 def test_a_browser_whose_clock_is_a_year_off_shows_what_is_fresh_as_fresh(plant, page):
     with browsers.started() as browser:
         shown = browser.open("about:blank")

@@ -11,7 +11,8 @@ import * as health from "./health.js";
 
 const EVERY_MS = 2000,
   HIDDEN_MS = 10000,
-  OLD_S = 8;
+  OLD_S = 8,
+  HIDDEN_OLD_S = 80; // browsers let a hidden tab ask once a minute, some of them
 const view = document.getElementById("view"),
   banner = document.getElementById("banner");
 const PAGES = [
@@ -51,7 +52,7 @@ async function look() {
 }
 
 function show() {
-  const lost = !state || old_s() > OLD_S;
+  const lost = !state || old_s() > (document.hidden ? HIDDEN_OLD_S : OLD_S);
   const fresh = Boolean(state) && !lost && state.listening.fresh;
   document.body.classList.toggle("stale", !fresh);
   document.getElementById("site").textContent = state ? state.site : "auscult";
@@ -108,7 +109,7 @@ function sentence(lost) {
   const warn = listening.clock
     ? ` The clock of the listener is ${listening.clock === "unset" ? "not set" : words(listening.clock)}: times are wrong.`
     : "";
-  const order = ["alarm", "deaf", "warning", "attention"];
+  const order = ["alarm", "deaf", "unknown", "warning", "attention"];
   const bad = machines
     .filter((one) => order.includes(one.look))
     .sort((a, b) => order.indexOf(a.look) - order.indexOf(b.look));
