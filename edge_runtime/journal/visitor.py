@@ -63,6 +63,8 @@ class Visitor:
         if listener is None or beat is None or beat.pid != listener:
             return Sign(listener, None, False, beat)
         quiet_s = time.monotonic() - beat.monotonic_s
+        if quiet_s < 0.0:  # of before the computer began anew, and by chance of the same pid
+            return Sign(listener, None, False, beat)
         return Sign(listener, quiet_s, quiet_s <= (QUIET_S if in_memory else QUIET_DISK_S), beat)
 
     def machines(self) -> list[Listened]:

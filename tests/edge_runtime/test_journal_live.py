@@ -71,6 +71,13 @@ def test_who_hangs_for_ten_seconds_is_not_taken_for_somebody_who_listens(open_jo
         assert sign.listener == os.getpid() and sign.fresh is fresh and sign.quiet_s >= quiet_s
 
 
+def test_a_sign_of_life_of_before_the_computer_began_anew_is_not_taken_for_now(open_journal, shown, tmp_path):
+    beat = msgspec.structs.replace(HERE, monotonic_s=time.monotonic() + 5000.0)
+    open_journal(tmp_path).beat(beat, [], AT.utc_s)
+    sign = Visitor(tmp_path).sign()
+    assert (sign.listener, sign.quiet_s, sign.fresh) == (os.getpid(), None, False)
+
+
 def test_what_a_dead_process_left_in_memory_is_not_taken_for_now(shown, tmp_path):
     process = start(tmp_path, "serve", stdin=subprocess.PIPE)
     assert process.stdout.readline() == "ready\n"
