@@ -30,7 +30,7 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str  # "Not Found"
     words: str  # the beginning of its text, where it does not take the message
     retry_after_s: float = 0.0  # seconds that it asks to be left alone
-    location: str = ""  # where it redirects to, without a query
+    location: str = ""  # where it redirects to: scheme and host; path and query may hold a secret
 
 
 class Receiver:
@@ -157,8 +157,16 @@ def _answer(connected: socket.socket, deadline: float) -> Answer:
         said = b"" if taken else response.read(BODY_BYTES)
     words = " ".join(said.decode(errors="replace").split())
     retry_after_s = _seconds(response.getheader("Retry-After", ""), response.getheader("Date", ""))
-    location = response.getheader("Location", "").partition("?")[0]
+    location = _place(response.getheader("Location", ""))
     return Answer(response.status, _line(response.reason), _line(words), retry_after_s, _line(location))
+
+
+def _place(url: str) -> str:
+    """An address that is given, without user, path and query; "" where it names no host."""
+    with contextlib.suppress(ValueError):
+        parts = split_url(url)
+        return f"{parts.scheme}://{parts.netloc}"
+    return ""
 
 
 def _head(connected: socket.socket, deadline: float) -> tuple[bytes, bytes]:

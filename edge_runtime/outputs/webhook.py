@@ -101,7 +101,8 @@ class Courier:
     def _words(self, answer: "Answer") -> str:
         """Without its text, which may be another at each try, and so would be said at each."""
         if 300 <= answer.status < 400:
-            todo = f"redirects are not followed: give {answer.location or 'the address that it is now'} as url"
+            to = f" (to {answer.location})" if answer.location else ""
+            todo = f"redirects are not followed{to}: give the address that it is now as url"
         else:
             todo = TODO.get(answer.status, "it is asked again until it takes them")
         return f"{self._place} takes no messages ({answer.status} {answer.reason}); {todo}"
