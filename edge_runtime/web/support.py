@@ -1,7 +1,7 @@
 """Everything that somebody who helps from afar asks for, in one ZIP: no sound, no token, no password.
 
-Of the site file addresses keep neither users nor queries, and commands and files their names alone. Whatever was taken
-out there, and every token that lies beside it, is taken out wherever else it stands.
+Addresses keep scheme, host and port alone, and of the site file commands and files their names. Whatever was taken out
+of the site file, and every token that lies beside it, is taken out wherever else it stands.
 """
 
 import contextlib
@@ -29,10 +29,14 @@ from edge_runtime.web.place import Place
 
 HISTORY, NOTICES, EVENTS = 2000, 1000, 200  # rows of each that go in
 REMOVED = "(removed)"
-SECRET = re.compile(r"token|passw|passphrase|secret|credential|authorization|api_?key|private|headers?$", re.IGNORECASE)
+SECRET = re.compile(
+    r"token|passw|passphrase|secret|credential|authorization|api[-_]?key|private|headers?$", re.IGNORECASE
+)
 NAMES_ONLY = {"command", "file", "client_key", "client_certificate", "ca"}  # keys whose value says where something lies
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 LEAST_SECRET = 4  # characters; what is shorter stands in every text by chance
+LEAST_WORD = 8  # characters of a word of a secret, or of a number, that is one by itself
+LEAST_PART = 12  # characters of a part of a command or an address that is taken for one
 LONGEST_TOKEN = 65_536  # bytes of a token file that are read
 
 
@@ -122,21 +126,34 @@ def _site(place: Place) -> tuple[Any, list[str]]:
 
 
 def _cleaned(value: Any, name: str, base: Path, secrets: list[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _cleaned(one, str(key), base, secrets) for key, one in value.items()}
-    if isinstance(value, list) and not SECRET.search(name):
-        return [_cleaned(one, name, base, secrets) for one in value]
     if name.endswith("_file") and isinstance(value, str):
         secrets += _held(base / Path(value).expanduser()) if SECRET.search(name) else []
         return Path(value).name
-    if SECRET.search(name):
-        secrets.append(str(value))
+    if SECRET.search(name) and not isinstance(value, (dict, list)):
+        secrets += [value] if isinstance(value, str) else []
+        secrets += [word for word in str(value).split() if len(word) >= LEAST_WORD]
         return REMOVED
+    if isinstance(value, dict):  # below a name that tells of a secret every leaf is one
+        within = name if SECRET.search(name) else ""
+        return {key: _cleaned(one, within or str(key), base, secrets) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(one, name, base, secrets) for one in value]
+    if isinstance(value, str):
+        secrets += _hidden(value)
     if name in NAMES_ONLY and isinstance(value, str):
         words = value.split()
-        secrets += [word for word in words[1:] if len(word) >= 12]
+        secrets += [word for word in words[1:] if len(word) >= LEAST_PART]
         return Path(words[0]).name + (" …" if words[1:] else "") if words else ""
     return value
+
+
+def _hidden(text: str) -> Iterator[str]:
+    """What stands in addresses beside scheme, host and port: users, the path, and each longer part of it."""
+    for url in URL.findall(text):
+        host, slash, path = url.partition("://")[2].partition("/")
+        yield slash + path
+        yield from (part for part in re.split(r"[/?&=#]", path) if len(part) >= LEAST_PART)
+        yield from host.rpartition("@")[0].split(":")
 
 
 def _held(file: Path) -> list[str]:
@@ -160,14 +177,13 @@ def _scrubbed(value: Any) -> Any:
 
 
 def address(url: str) -> str:
-    """A URL without user, query and fragment, and of its path the first part alone: hooks have their secret there."""
+    """Scheme, host and port of a URL; what hooks have for a secret is their path."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return REMOVED
-    path = parts.path.split("/")
-    rest = "/…" if len(path) > 2 else "/".join(path)
+    rest = "/…" if parts.path.strip("/") else parts.path
     return f"{parts.scheme}://{parts.hostname or ''}{port}{rest}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -243,6 +244,10 @@ SECRETS = [
     "T00000000/B000/XXXXsecret",
     "geheim-im-befehl",
     "abc123querysecret",
+    "topic-of-ours",
+    "key-of-ours-4712",
+    "plain-header-4713",
+    "nested-secret-4714",
 ]
 SITE = """
 name: pump house
@@ -251,7 +256,9 @@ machines: {fan: {bundle: fan.bundle, microphone: left}}
 microphones: {left: {device: "usb:1"}}
 outputs:
   shift: {kind: webhook, url: "https://bob:hunter2hunter2@example.org/services/T00000000/B000/XXXXsecret?k=abc123querysecret",
-    token_file: keys/shift.token, headers: {Authorization: "Bearer s3cr3t-token-of-shift"}}
+    token_file: keys/shift.token, headers: {Authorization: "Bearer s3cr3t-token-of-shift", X-Shift: plain-header-4713}}
+  phone: {kind: webhook, url: "https://ntfy.sh/topic-of-ours", X-Api-Key: key-of-ours-4712,
+    credentials: {left: [{deep: nested-secret-4714}]}}
   mail: {kind: command, command: "/opt/bin/mail-shift --password geheim-im-befehl"}
 """
 
@@ -265,7 +272,8 @@ def test_a_support_dump_has_what_helps_and_neither_secrets_nor_sound(place, tmp_
     with contextlib.closing(sqlite3.connect(place.state / "journal.db", isolation_level=None)) as db:
         for words in [
             f"https://bob:hunter2hunter2@example.org/services/{SECRETS[2]}: 403",
-            "sent filed-token-4711",
+            "sent filed-token-4711, plain-header-4713, nested-secret-4714",
+            "POST /topic-of-ours at https://ntfy.sh/topic-of-ours: 403, s3cr3t-token-of-shift",
             token,
         ]:
             db.execute("INSERT INTO notices (time, about, words) VALUES ('', 'output shift', ?)", [words])
@@ -278,7 +286,9 @@ def test_a_support_dump_has_what_helps_and_neither_secrets_nor_sound(place, tmp_
         assert secret not in whole, secret
     assert {"site.json", "facts.json", "history.json", "notices.json", "scores.json", "manifests.json"} <= set(parts)
     assert '"command": "mail-shift' in parts["site.json"] and '"token_file": "shift.token"' in parts["site.json"]
-    assert "https://example.org/" in parts["site.json"] and "pump house" in parts["site.json"]
+    assert all(json.loads(part) is not None for part in parts.values())
+    assert "https://example.org/" in parts["site.json"] and "https://ntfy.sh/" in parts["notices.json"]
+    assert "pump house" in parts["site.json"]
     assert event_made.WORDS in parts["manifests.json"] and '"numpy"' in parts["facts.json"]
     assert not any(name.endswith((".flac", ".png", ".db")) for name in parts)
     assert run_command(main, ["support", str(tmp_path / "site.yaml"), "--out", str(out)]) == 2  # nothing is overwritten
