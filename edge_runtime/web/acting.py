@@ -1,5 +1,7 @@
 """What people do: it is asked of the process that listens, and its answer is theirs."""
 
+from typing import cast, get_args
+
 import msgspec
 
 from edge_runtime.alarm.words import ITSELF, Kind
@@ -11,6 +13,7 @@ from edge_runtime.web.exchange import Answer, Asked, Refused, told
 from edge_runtime.web.key import LONGEST_NAME
 from edge_runtime.web.place import Place
 
+KINDS = get_args(Kind)
 WAIT_S = 1.5  # seconds that the process that listens has to answer; the page ends within two
 
 
@@ -32,7 +35,7 @@ def act(place: Place, asked: Asked) -> Answer:
         raise Refused(400, "minutes: wanted a number above 0; nothing is done")
     seconds = wanted.minutes * 60.0 if action == "shelve" and wanted.minutes is not None else None
     machine, who = line("machine", asked.names["machine"]), person(asked, wanted.who)
-    request = Request(action, machine, KINDS[kind], who, line("why", wanted.why), seconds)
+    request = Request(action, machine, cast(Kind, kind), who, line("why", wanted.why), seconds)
     with place.visiting() as visitor:
         if visitor.listener() is None:
             raise Refused(503, "nobody listens: nothing is done; start the listener and try again")
@@ -43,9 +46,6 @@ def act(place: Place, asked: Asked) -> Answer:
     if refused:
         raise Refused(409, words)
     return told({"words": words})
-
-
-KINDS: dict[str, Kind] = {"anomaly": "anomaly", "not_listening": "not_listening"}
 
 
 def person(asked: Asked, given: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from edge_runtime.errors import AuscultError
 from edge_runtime.web.acting import named
 from edge_runtime.web.door import Door
-from edge_runtime.web.exchange import LONGEST_BODY, Answer, Asked, Refused, refusal, told
+from edge_runtime.web.exchange import LONGEST_BODY, Answer, Asked, Refused, nameable, refusal, told
 from edge_runtime.web.key import DAYS
 from edge_runtime.web.place import Place
 from edge_runtime.web.routes import PAGES, ROUTES, Route
@@ -75,7 +75,7 @@ class Page:
             import anyio.to_thread
 
             async def answer(asked: Asked) -> Answer:
-                return await anyio.to_thread.run_sync(self._tried, route, asked, limiter=self._work)
+                return await anyio.to_thread.run_sync(route.handler, self.place, asked, limiter=self._work)
 
             return await self._checked(request, False, answer)
 
@@ -101,12 +101,11 @@ class Page:
             return _response(await answer(msgspec.structs.replace(asked, who=who, body=body)))
         except Refused as error:
             return _response(refusal(error.status, str(error)))
-
-    def _tried(self, route: Route, asked: Asked) -> Answer:
-        try:
-            return route.handler(self.place, asked)
         except AuscultError as error:
-            raise Refused(503, str(error)) from None
+            return _response(refusal(503, str(error)))
+        except OSError as error:
+            words = f"{Path(error.filename or self.place.state).name}: {error.strerror or error}"
+            return _response(refusal(503, f"{words}; see that the disk is there, and neither full nor read-only"))
 
     def _me(self, asked: Asked) -> Answer:
         """GET /api/me: who is signed in, and whether that is needed to read."""
@@ -139,7 +138,7 @@ class Page:
 
 def static(name: str) -> Answer:
     """One of the page's own files."""
-    file = STATIC / name
+    file = STATIC / nameable(name)
     if file.parent != STATIC or file.suffix not in KINDS or not file.is_file():
         raise Refused(404, "no such file")
     return Answer(file.read_bytes(), kind=f"{KINDS[file.suffix]}; charset=utf-8")

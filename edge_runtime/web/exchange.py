@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 LONGEST_BODY = 16_384  # bytes of a request's body
+LONGEST_NAME = 255  # bytes of a file's name
 
 JSON = "application/json"
 
@@ -48,6 +49,13 @@ Handler = Callable[[Any, Asked], Answer]
 def told(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Anything as JSON."""
     return Answer(msgspec.json.encode(value), status, JSON, headers or {})
+
+
+def nameable(name: str) -> str:
+    """The same, where a file can have that name."""
+    if len(name.encode(errors="replace")) > LONGEST_NAME:
+        raise Refused(404, f"{name[:40]}...: nothing has so long a name")
+    return name
 
 
 def refusal(status: int, words: str) -> Answer:

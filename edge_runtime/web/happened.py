@@ -1,6 +1,5 @@
 """What has happened: changes of alarms, notices, scores over time, and the events that were recorded."""
 
-import datetime
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,10 +10,11 @@ import msgspec
 
 from edge_runtime.errors import DataError
 from edge_runtime.journal import Beat, Entry, Listened, Visitor
+from edge_runtime.journal.rows import seconds
 from edge_runtime.recorder import event as events
 from edge_runtime.web import overview, traces
 from edge_runtime.web.acting import line, person
-from edge_runtime.web.exchange import Answer, Asked, Refused, told
+from edge_runtime.web.exchange import Answer, Asked, Refused, nameable, told
 from edge_runtime.web.place import Place
 
 MOST, USUAL = 200, 50  # rows of one answer
@@ -88,7 +88,7 @@ def one(place: Place, asked: Asked) -> Answer:
 
 def file(place: Place, asked: Asked) -> Answer:
     """GET /api/events/{id}/{name}: sound (in ranges, too) or a picture; no other file."""
-    name = asked.names["name"]
+    name = nameable(asked.names["name"])
     path = _folder(place, asked) / name
     if name not in KINDS or not path.is_file():
         raise Refused(404, f"{name[:40]}: this event has no such file")
@@ -134,7 +134,7 @@ def _given(asked: Asked, kind: type[Any]) -> Any:
 
 def _folder(place: Place, asked: Asked) -> Path:
     try:
-        return events.folder_of(place.state, asked.names["id"])
+        return events.folder_of(place.state, nameable(asked.names["id"]))
     except DataError:
         raise Refused(404, "no such event: it was removed to keep the disk's budget, or never was") from None
 
@@ -164,20 +164,17 @@ def _listened(visitor: Visitor, beat: Beat | None, name: str) -> Listened:
 
 def _count(asked: Asked) -> int:
     text = asked.query.get("count", str(USUAL))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST:
+    count = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) else 0
+    if not 1 <= count <= MOST:
         raise Refused(400, f"count {text[:20]!r}: wanted 1 to {MOST}")
-    return int(text)
+    return count
 
 
 def _alarms(entries: list[Entry], begin_s: float) -> list[tuple[float, float | None]]:
     """When a machine was in alarm: from its raise to its return, whatever people did meanwhile."""
-    changes = [entry for entry in entries if entry.cause in ("raise", "escalate", "return", "latch")]
-    times = [(_seconds(entry.time), entry.cause in ("raise", "escalate")) for entry in changes]
+    changes = [entry for entry in entries if entry.cause in ("raise", "escalate", "return")]
+    times = [(seconds(entry.time), entry.cause in ("raise", "escalate")) for entry in changes]
     return traces.alarms(times, begin_s)
-
-
-def _seconds(time: str) -> float:
-    return datetime.datetime.fromisoformat(time).timestamp()
 
 
 def _marks(event: events.Event) -> dict[str, Any]:

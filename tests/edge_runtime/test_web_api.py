@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import urllib.parse
 
 import pytest
 
@@ -176,6 +177,18 @@ def test_silence_and_what_is_old_are_never_normal():
     assert shelved.look == "deaf" and "shelved" in shelved.word
 
 
+@pytest.mark.parametrize("count", ["0", "201", "000000100999", "1" * 5000, "-1", "٣", ""])
+def test_a_count_is_a_small_number(page, count):
+    status, _, told = page.ask("GET", f"/api/history?count={urllib.parse.quote(count)}")
+    assert status == 400 and "wanted 1 to 200" in told["error"]
+
+
+def test_a_disk_that_fails_is_said_in_words(page, tmp_path):
+    (event_made.make(tmp_path) / "label.json.partial").mkdir()
+    status, told = page.program(f"/api/events/{event_made.ID}/label", {"who": "ann", "what": "fault"})
+    assert status == 503 and told["error"].startswith("label.json.partial: Is a directory; see that the disk")
+
+
 def test_events_are_listed_shown_played_in_ranges_labelled_and_kept(listener, page, tmp_path):
     folder = event_made.make(tmp_path)
     listed = page.get("/api/events")["events"]
@@ -213,6 +226,9 @@ def test_events_are_listed_shown_played_in_ranges_labelled_and_kept(listener, pa
         "/static/",
         "/api/events/",
         "/journal.db",
+        "/static/" + "x" * 300 + ".js",
+        "/api/events/20261121T190256Z-" + "x" * 300,
+        f"/api/events/{event_made.ID}/" + "%C3%A9" * 200,
     ],
 )
 def test_nothing_else_of_the_disk_can_be_asked_for(page, tmp_path, path):
