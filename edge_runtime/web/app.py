@@ -157,11 +157,16 @@ def _asked(request: Request) -> Asked:
 
 
 async def _body(request: Request) -> bytes:
+    from starlette.requests import ClientDisconnect
+
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise Refused(413, f"a body of more than {LONGEST_BODY} bytes; nothing is done")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise Refused(413, f"a body of more than {LONGEST_BODY} bytes; nothing is done")
+    except ClientDisconnect:  # nobody hears it
+        raise Refused(408, "the body did not come; nothing is done") from None
     return body
 
 

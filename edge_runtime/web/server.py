@@ -1,11 +1,13 @@
 """One process, one socket, until it is told to end."""
 
+import asyncio
 import contextlib
 import errno
 import importlib.util
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from edge_runtime.cli import say
 from edge_runtime.errors import ConfigError
@@ -16,6 +18,12 @@ from edge_runtime.web.place import Place
 
 PACKAGES = ("starlette", "uvicorn", "prometheus_client")
 BACKLOG, CONNECTIONS = 64, 64
+ASKED_S = 15.0  # seconds within which a request has come, head and body; then its connection is closed
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 20,
+    "TCP_KEEPCNT": 3,
+}  # seconds, seconds, tries: who is gone is let go
 LONGEST_HEAD = 16_384  # bytes of a request's line and headers
 NICE = 10  # it gives way to who listens
 
@@ -39,7 +47,7 @@ def serve(place: Place, host: str, port: int, token_file: str | None, names: lis
         say(f"http://{shown}:{port}/ shows {place.state}; {who} needs the token in {lock.file}")
         config = uvicorn.Config(
             page.application(),
-            http="h11",
+            http=_impatient(),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -61,6 +69,45 @@ def serve(place: Place, host: str, port: int, token_file: str | None, names: lis
     return 0
 
 
+def _impatient() -> type[asyncio.Protocol]:
+    """uvicorn's HTTP, which by itself waits for ever for who connects and says nothing, or half of something."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._unwatch()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            """As long as it is the other side's turn."""
+            if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+                self._unwatch()
+            elif self._late is None and not self.transport.is_closing():
+                self._late = self.loop.call_later(ASKED_S, self.transport.abort)
+
+        def _unwatch(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+    return Impatient
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A socket that nobody listens on yet."""
     try:
@@ -73,6 +120,9 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # those that are accepted have it from here
+        for name, value in KEEPALIVE.items():
+            bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         bound.bind(address)
         bound.listen(BACKLOG)
     except OSError as error:

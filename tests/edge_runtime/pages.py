@@ -17,8 +17,11 @@ PATIENCE_S = 20.0
 class Page:
     """`serve PLACE --port 0`; answers are (status, headers, body), the body decoded where it is JSON."""
 
-    def __init__(self, place, *words, environment=None):
-        command = [sys.executable, "-m", "edge_runtime", "serve", place, "--port", 0, *words]
+    def __init__(self, place, *words, environment=None, before=""):
+        """`before`: code that its process runs first."""
+        code = f"{before}; import sys; from edge_runtime import __main__ as m; sys.exit(m.run_command(m.main))"
+        program = ["-c", code] if before else ["-m", "edge_runtime"]
+        command = [sys.executable, *program, "serve", place, "--port", 0, *words]
         pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
         self.process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment, **pipes)
         self.said = self.process.stderr.readline()

@@ -255,6 +255,23 @@ def test_it_ends_within_two_seconds_whatever_hangs_on_it(tmp_path, made, number)
     journal.close()
 
 
+def test_who_connects_and_says_nothing_or_half_of_something_is_let_go(tmp_path, made):  # noqa: F811
+    page = made(Page(tmp_path, before="from edge_runtime.web import server; server.ASKED_S = 2.0"))
+    head = b"POST /api/sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 99\r\n"
+    said = b"", b"GET / HT", head + b"\r\n{", b"GET /api/me HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nGET / HT"
+    with contextlib.ExitStack() as lines:
+        for number in range(70):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", page.port)))
+            line.sendall(said[number % 4])
+            time.sleep(0.005)  # more at once than wait to be accepted come a second later
+        assert page.ask("GET", "/api/me")[0] == 503
+        began = time.monotonic()
+        while page.ask("GET", "/api/me")[0] != 200:
+            assert time.monotonic() - began < 6.0
+            time.sleep(0.1)
+    assert "Traceback" not in page.end()[2]
+
+
 def _tried(what):
     try:
         what()
