@@ -32,11 +32,6 @@ class Live:
             self._point(file)
             self._file = file
 
-    @property
-    def works(self) -> bool:
-        """Whether somebody can read it."""
-        return self._file is not None
-
     def due(self, now_s: float) -> bool:
         """Is it time for another?"""
         return self._file is not None and now_s >= self._next_s

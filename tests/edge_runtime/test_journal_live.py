@@ -44,7 +44,7 @@ def test_where_memory_cannot_be_used_there_is_none_and_the_journal_tells(open_jo
     monkeypatch.setattr(live, "MEMORY", tmp_path / "not there")
     one = Live(tmp_path)
     one.show(HERE)
-    assert not one.works and not one.due(1e9) and live.read(tmp_path) is None
+    assert not one.due(1e9) and live.read(tmp_path) is None
     beat = msgspec.structs.replace(HERE, monotonic_s=time.monotonic() - 70.0)
     open_journal(tmp_path).beat(beat, [], AT.utc_s)
     sign = Visitor(tmp_path).sign()
