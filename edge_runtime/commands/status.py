@@ -1,7 +1,8 @@
 """How everything is: `python -m edge_runtime status SITE_OR_FOLDER`.
 
-One line says whether somebody listens, then a line for each machine, each microphone that is not heard, and what failed
-last. Exit code 0: somebody listens, every machine is heard and none is in alarm; 1: not so; 2: the user's mistake.
+One line says whether somebody listens, then a line for each machine, each microphone that is not heard or lost sound, a
+clock that is wrong, events and disk, and what failed last. Exit code 0: somebody listens, every machine is heard, and
+every alarm is normal or put away (shelved, out of service); 1: not so; 2: the user's mistake.
 """
 
 import argparse
@@ -24,7 +25,7 @@ NOTICES = 5  # that are shown
 class Shown(msgspec.Struct, frozen=True):
     """What `status --json` prints."""
 
-    well: bool  # somebody listens, every machine is heard, none is in alarm
+    well: bool  # somebody listens, every machine is heard, every alarm is normal or put away
     sign: "Sign"
     alarms: list[Kept]
     events: int  # event folders
