@@ -62,6 +62,15 @@ def removals(events: Iterable[Standing], most_bytes: float, keep_s: float, now_s
     return [one.id for one in old]
 
 
+def giving_way(events: Iterable[Standing], now_s: float | None) -> list[Standing]:
+    """Events that may go where the disk has no room, least interesting first: none that a person said a word of.
+
+    Others fill a disk, too, and go on when the room is made: what people labelled is not for them.
+    """
+    may = [one for one in events if not one.marked and not one.labelled and one.state != "open"]
+    return sorted(may, key=lambda one: (*interest(one, now_s), one.id))
+
+
 def standing(folder: Path) -> tuple[Standing, Recorded] | None:
     """An event folder as it is now; None where it is none, or gone meanwhile."""
     try:

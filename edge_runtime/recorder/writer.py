@@ -153,15 +153,16 @@ class Writer:
             self._remove(name)
 
     def _make_room(self, size: int) -> None:
-        """The least interesting go until so much of the disk stays free. What is marked stays."""
+        """The least interesting go until so much of the disk stays free; none goes where that would not do."""
         self._look()
         marked = sum(one.bytes for one in self._shelf.standing if one.marked)
         if marked > self._settings.budget_mb * MB:
             words = f"what people marked takes {marked / MB:.0f} MB, budget_mb is {self._settings.budget_mb:g}"
             raise RoomError(errno.ENOSPC, f"{words}: no other event may stay")
-        while self._free() - size < self._settings.free_mb * MB:
-            if not self._remove_one():
-                words = f"{self._free() / MB:.1f} MB of the disk are free, an event needs {size / MB:.1f}"
+        may_go = sum(one.bytes for one in disk.giving_way(self._shelf.standing, self._now_s))
+        while (free := self._free()) - size < self._settings.free_mb * MB:
+            if free + may_go - size < self._settings.free_mb * MB or not self._remove_one():
+                words = f"{free / MB:.1f} MB of the disk are free, an event needs {size / MB:.1f}"
                 raise RoomError(errno.ENOSPC, f"{words}, free_mb is {self._settings.free_mb:g}; no other may go for it")
 
     def _free(self) -> int:
@@ -173,9 +174,7 @@ class Writer:
     def _remove_one(self) -> bool:
         """The least interesting; whether there was one."""
         self._look()
-        most = sum(one.bytes for one in self._shelf.standing) - 1
-        names = disk.removals(self._shelf.standing, most, float("inf"), self._now_s)[:1]
-        return any(self._remove(name) for name in names)
+        return any(self._remove(one.id) for one in disk.giving_way(self._shelf.standing, self._now_s)[:1])
 
     def _remove(self, name: str) -> bool:
         done = folder.remove(self._events / name)

@@ -186,16 +186,42 @@ def test_the_least_interesting_go_when_the_budget_is_spent_and_marked_ones_stay(
     assert {row.id for row in Visitor(state).events(9)} == there
 
 
+def small(monkeypatch, state, free_mb):
+    """A disk of which so much is free beside the events that there are now."""
+    size = free_mb * 1e6 + taken(state)
+    monkeypatch.setattr(writers.Writer, "_free", lambda _: size - taken(state))
+
+
+def taken(state):
+    return sum(disk.standing(place)[0].bytes for place in event.folders(state))
+
+
 def test_events_give_way_until_so_much_of_the_disk_is_free(state, bundle, monkeypatch):
-    places = recorded(state, bundle, 3)
-    event.mark(places[1], True, "ann")
-    free = iter([100e6, 150e6, 300e6, *[300e6] * 9])
-    monkeypatch.setattr(writers.Writer, "_free", lambda _: next(free))
-    listen(
-        state, bundle, *in_blocks(hum(6, 1), 6.0), *in_blocks(fault(4, 9), 4.0, None), wanted=settings(free_mb=200.0)
-    )
+    first, second, third = recorded(state, bundle, 3)
+    event.mark(second, True, "ann")
+    small(monkeypatch, state, 200.0)
+    listen(state, bundle, *in_blocks(hum(6, 1)), *in_blocks(fault(4, 9), new=None), wanted=settings(free_mb=200.0))
     left = {place.name for place in event.folders(state)}
-    assert places[1].name in left and len(left) == 2 and not {places[0].name, places[2].name} & left
+    assert second.name in left and first.name not in left and left - {second.name, third.name}
+
+
+def test_a_disk_that_something_else_filled_costs_no_event(state, bundle, monkeypatch):
+    places = recorded(state, bundle, 3)
+    small(monkeypatch, state, 200.0 - 2 * taken(state) / 1e6)
+    told = listen(state, bundle, *in_blocks(hum(6, 1)), *in_blocks(fault(4, 9), new=None), wanted=settings(free_mb=200))
+    assert event.folders(state) == places
+    assert ["no other may go for it" in one.words for one in told if getattr(one, "about", "") == "recorder"] == [True]
+
+
+def test_what_people_labelled_goes_for_the_budget_and_never_for_free_space_of_the_disk(state, bundle, monkeypatch):
+    places = recorded(state, bundle, 2)
+    for one in places:
+        event.label(one, "fault", "ann")
+    with monkeypatch.context() as until:
+        small(until, state, 200.0)
+        listen(state, bundle, *in_blocks(hum(6, 1)), *in_blocks(fault(4, 9), new=None), wanted=settings(free_mb=200.0))
+    assert event.folders(state) == places
+    assert swept(state, bundle, time.time(), wanted=settings(budget_mb=1.5 * taken(state) / 2e6)) == {places[1].name}
 
 
 def test_where_nothing_may_go_it_is_said_once_and_scoring_goes_on(state, bundle, monkeypatch):
