@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         saver = Saver(_made(kept), placed[0].bundle.model.sample_rate) if kept else None
         posts = opening.posts(placed, sources, networks, panel, saver)
         recording = keeping.recording(site, journal, placed, panel, notes, FILES_WAIT_S if options.file else 0.0)
-        signs = keeping.signs(site, journal, placed, sources, stack, recording)
+        signs = keeping.signs(site, journal, placed, sources, notes, stack, recording)
         annunciator = opening.annunciator(site)
         tell = _teller(options, file, short, stop, stack)
         for start in opening.starts(placed, sources):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,12 +52,7 @@ def recording(
     wait_s: float = 0.0,
 ) -> Recording | None:
     """What keeps the sound around alarms, where the site wants it. `wait_s`: that sound may wait for the disk."""
-    if site.state is None or kept is None:
-        return None
-    if site.recorder is None:
-        if count := len(_left(site.state)):
-            words = f"no `recorder:`, yet {count} events of before are there, and nobody removes them when they are old"
-            notes.add("recorder", f"{words}: python -m edge_runtime events purge {site.state} --older-than DAYS")
+    if site.state is None or kept is None or site.recorder is None:
         return None
     from edge_runtime.listening.recording import Recording, opened, watched
 
@@ -66,14 +60,18 @@ def recording(
     return Recording(recorder, kept, there)
 
 
-def _left(state: str) -> list[Recorded]:
+def _left(state: str, notes: Notes) -> list[Recorded]:
     """Events of before, where nothing is recorded any more."""
-    if not (Path(state) / "events").is_dir():
+    if not list(Path(state).glob("events")):
         return []
+    from edge_runtime.listening.recording import mended
     from edge_runtime.recorder.shelf import Shelf
 
     shelf = Shelf(Path(state))
-    deque(shelf.look(), maxlen=0)
+    mended(shelf, notes)
+    if count := len(shelf.rows):
+        words = f"no `recorder:`, yet {count} events of before are there, and nobody removes them when they are old"
+        notes.add("recorder", f"{words}: python -m edge_runtime events purge {state} --older-than DAYS")
     return shelf.rows
 
 
@@ -82,6 +80,7 @@ def signs(
     kept: Journal | None,
     placed: Sequence[Placed],
     sources: Mapping[str, Source],
+    notes: Notes,
     stack: contextlib.ExitStack,
     recording: Recording | None = None,
 ) -> Signs | None:
@@ -93,7 +92,7 @@ def signs(
 
     live = Live(Path(site.state))
     stack.callback(live.close)
-    there = recording.there if recording is not None else _left(site.state)
+    there = recording.there if recording is not None else _left(site.state, notes)
     kept.listened([_listened(one, sources) for one in placed], there)
     return Signs(kept, live, "onnxruntime")
 

@@ -96,12 +96,10 @@ def opened(
     """A recorder, and the events that are there; what a crash left half done is finished or gone."""
     state = Path(site.state or "")
     kept, shelf = Normals(state), Shelf(state)
+    mended(shelf, notes)
     try:
-        for place in folder.mend(state / event.EVENTS):
-            notes.add(ABOUT, f"event {place.name} was cut: the listening ended in the middle of it")
         for one in watched:
             kept.open(one.machine.name, folder_name(one.machine.name), len(one.machine.normal_spectra))
-        deque(shelf.look(), maxlen=0)
         if settings.privacy == "features-only" and (count := sounding(state)):
             words = f"{count} events and normal sounds that can be played are still there, of before; to remove them"
             notes.add(ABOUT, f"{words}: python -m edge_runtime events purge --sound {state}")
@@ -111,6 +109,16 @@ def opened(
     writer = Writer(shelf, settings, kept)
     ids = [row.id for row in rows]
     return Recorder(site.name, settings, watched, statuses, writer, kept, ids, wait_s), rows
+
+
+def mended(shelf: Shelf, notes: Notes) -> None:
+    """What a crash left half done is finished or gone, and what there is, is known; what fails is told."""
+    try:
+        for place in folder.mend(shelf.events):
+            notes.add(ABOUT, f"event {place.name} was cut: the listening ended in the middle of it")
+        deque(shelf.look(), maxlen=0)
+    except OSError as error:
+        notes.add(ABOUT, f"{error.filename or shelf.events}: {error.strerror}; scoring goes on")
 
 
 def watched(placed: Sequence[Placed]) -> list[Watched]:

@@ -175,15 +175,23 @@ def _held(folder: Path) -> int:
 def folders(state: Path) -> list[Path]:
     """Every event folder that is whole, oldest first; what is half-written has no manifest, or another name."""
     found = (path for path in (state / EVENTS).glob("*") if ID.fullmatch(path.name))
-    return sorted(path for path in found if (path / MANIFEST).is_file())
+    return sorted(path for path in found if _is_whole(path))
 
 
 def folder_of(state: Path, event: str) -> Path:
     """The folder of an event by its name; nothing outside the state folder can be named."""
     folder = state / EVENTS / event
-    if not ID.fullmatch(event) or not (folder / MANIFEST).is_file():
+    if not ID.fullmatch(event) or not _is_whole(folder):
         raise DataError(f"{event[:80]}: no such event; see: python -m edge_runtime events list")
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Of a folder that nobody may look into, `read` says so."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:
+        return True
 
 
 def _say(folder: Path, now: Said) -> Said:

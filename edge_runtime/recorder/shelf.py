@@ -69,9 +69,9 @@ class Shelf:
 
 
 def _signature(folder: Path) -> Signature | None:
-    """Another one after every change; None where the folder is gone meanwhile."""
+    """Another one after every change; None where the folder is gone meanwhile, or not to be read."""
     try:
         manifest, said = (folder / event.MANIFEST).stat(), folder / event.LABEL
         return manifest.st_ino, manifest.st_mtime_ns, said.stat().st_mtime_ns if said.exists() else 0
-    except FileNotFoundError:
+    except OSError:
         return None

@@ -250,16 +250,6 @@ def test_a_site_records_what_its_file_says(tmp_path, packed, type_in):
     assert np.array_equal(sound(folder), in_16(STREAM[start : start + round(found.seconds * RATE)]))
 
 
-def test_events_of_before_are_listed_and_told_where_nothing_is_recorded_any_more(tmp_path, packed, type_in):
-    site, file = tmp_path / "site.yaml", write_wav(tmp_path / "a.wav", STREAM)
-    site.write_text(SITE.format(bundle=packed, more="free_mb: 0.0"))
-    assert type_in("run", site, "--file", file)[0] == 0
-    site.write_text("".join(line for line in site.read_text().splitlines(True) if "recorder" not in line))
-    _, _, err = type_in("run", site, "--file", file)
-    assert "no `recorder:`, yet 1 events of before are there" in err and "events purge" in err
-    assert [row.id for row in Visitor(tmp_path / "state").events(9)] == [only(tmp_path / "state")[0].name]
-
-
 def test_a_machine_is_recorded_on_its_own_channel(tmp_path, packed, type_in):
     machine = "{{bundle: {0}, microphone: left, machine: {1}, channel: {2}, alarm: {{alarm: {{on_delay_s: 1.0}}}}}}"
     machines = {"fan": ("fan_section_00", 2), "old pump": ("pump_section_00", 0)}
