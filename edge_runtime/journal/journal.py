@@ -17,7 +17,7 @@ from edge_runtime.journal.rows import Beat, Entry, Listened, Moment, Recorded, R
 BEAT_S = 60.0  # seconds between signs of life, for SD cards live by what is not written; `live` tells the rest
 THIN_S = 3600.0  # seconds between two looks for what has grown old
 RETRY_S = 1.0  # seconds before requests are looked for again, where that failed
-WAITING = 1000  # changes that wait in memory while they cannot be written; then the oldest are not in the history
+WAITING = 1000  # changes, and minutes, that wait in memory while they cannot be written; then the oldest are lost
 CHANGES, REQUESTS, NOTICES = 100_000, 1000, 1000  # rows that are kept
 ENTRY = [name for name in Entry.__struct_fields__ if name != "number"]
 INSERT = f"INSERT INTO changes ({', '.join(ENTRY)}) VALUES ({', '.join(':' + name for name in ENTRY)})"
@@ -38,9 +38,12 @@ class Journal:
         self._warn = warn
         self._known: dict[tuple[str, str], Kept] = {}
         self._waiting: deque[dict[str, object]] = deque(maxlen=WAITING)
-        self._later: deque[tuple[str, Values]] = deque(maxlen=WAITING)  # what the next transaction writes, too
+        self._spells: deque[Values] = deque(maxlen=WAITING)  # rows that the next transaction writes, too
+        self._notices: deque[Values] = deque(maxlen=NOTICES)
+        self._sign: Beat | None = None  # the last one, until it is written
         self._machines: list[Listened] = []
         self._events: dict[str, Recorded] = {}
+        self._changed: set[str] = set()  # events whose row is not as it should be
         self._told = 0  # which of the files has been told everything that is known
         self._version = -1  # of the file, as other processes have changed it
         self._asked_s = self._beat_s = self._thin_s = float("-inf")
@@ -90,45 +93,48 @@ class Journal:
 
     def spells(self, over: Sequence[Spell]) -> None:
         """What was heard; with the next sign of life it is written, and the last minute may be lost with the power."""
-        self._later.extend((spells.INSERT, spells.row(spell)) for spell in over)
+        self._spells.extend(spells.row(spell) for spell in over)
 
     def noted(self, time: str, about: str, words: str) -> None:
         """One line for people; written with the next sign of life."""
-        self._later.append(("INSERT INTO notices (time, about, words) VALUES (?, ?, ?)", (time, about, words)))
+        self._notices.append((time, about, words))
 
     def recorded(self, one: Recorded) -> None:
         """An event folder that is new, or has changed."""
         self._events[one.id] = one
-        self._later.append((RECORDED, msgspec.structs.astuple(one)))
+        self._changed.add(one.id)
         self._flush([])
 
     def removed(self, event: str) -> None:
         """An event folder that is gone."""
         self._events.pop(event, None)
-        self._later.append(("DELETE FROM events WHERE id = ?", (event,)))
+        if not self._file.broken:  # else all of them are written anew, once something is
+            self._changed.add(event)
 
     def due(self, now_s: float) -> bool:
         """Is it time for a sign of life?"""
         return now_s >= self._beat_s + BEAT_S
 
-    def beat(self, beat: Beat, kept: Sequence[Kept], utc_s: float) -> None:
-        """A sign of life and every alarm as it is now (of a shelf: what is left); what waits is tried again."""
+    def beat(self, beat: Beat, kept: Sequence[Kept], utc_s: float) -> bool:
+        """A sign of life and every alarm as it is now (of a shelf: what is left); what waits is tried again.
+
+        -> whether it is written, and all that was told before it.
+        """
         self._beat_s = beat.monotonic_s
         self._file.refresh()
         self._known |= {(one.machine, one.kind): one for one in kept}
-        self._later.append(("INSERT OR REPLACE INTO beat VALUES (1, ?)", (_json(beat),)))
-        newest = "(SELECT max(number) FROM notices)"
-        self._later.append((f"DELETE FROM notices WHERE number <= {newest} - {NOTICES}", ()))
+        self._sign = beat
         self._flush(kept)
         by_clock = not beat.clock  # by one that is not set nothing is old
         if by_clock and self._file.db is not None and beat.monotonic_s >= self._thin_s + THIN_S:
             self._thin_s = beat.monotonic_s
             with self._file.trying(), self._file.transaction(safe=False) as db:
                 spells.thin(db, utc_s)
+        return self._sign is None
 
     def close(self) -> None:
         """Try once more to write what waits; give file and folder back."""
-        if self._waiting or self._later:
+        if self._waiting or self._spells or self._notices or self._changed or self._sign:
             self._flush(self.states())
         self._file.close()
 
@@ -153,22 +159,31 @@ class Journal:
         with self._file.trying():
             if self._file.db is None:
                 self._file.open()
-            new = self._told != self._file.opened
+            new = self._told != self._file.opened or self._file.broken
             with self._file.transaction(safe=bool(self._waiting)) as db:
                 db.executemany(INSERT, self._waiting)
-                everything = self.states() if new or self._file.broken else kept
+                everything = self.states() if new else kept
                 db.executemany(KEEP, [(one.machine, one.kind, _json(one)) for one in everything])
                 if new:
                     self._restate(db)
-                if self._waiting:
-                    newest = "SELECT max(number) FROM changes"
-                    db.execute(f"DELETE FROM changes WHERE number <= ({newest}) - ?", (CHANGES,))
-                for statement, values in self._later:
-                    db.execute(statement, values)
-            self._waiting.clear()
-            self._later.clear()
-            self._told = self._file.opened
+                self._write(db)
+            for written in (self._waiting, self._spells, self._notices, self._changed):
+                written.clear()
+            self._sign, self._told = None, self._file.opened
             self._file.written()
+
+    def _write(self, db: sqlite3.Connection) -> None:
+        """All that waits but the changes, within what is kept."""
+        if self._waiting:
+            db.execute("DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - ?", (CHANGES,))
+        db.executemany(spells.INSERT, self._spells)
+        db.executemany("INSERT INTO notices (time, about, words) VALUES (?, ?, ?)", self._notices)
+        db.execute("DELETE FROM notices WHERE number <= (SELECT max(number) FROM notices) - ?", (NOTICES,))
+        db.executemany("DELETE FROM events WHERE id = ?", [(one,) for one in self._changed - self._events.keys()])
+        rows = [msgspec.structs.astuple(self._events[one]) for one in self._changed & self._events.keys()]
+        db.executemany(RECORDED, rows)
+        if self._sign is not None:
+            db.execute("INSERT OR REPLACE INTO beat VALUES (1, ?)", (_json(self._sign),))
 
     def _restate(self, db: sqlite3.Connection) -> None:
         """What is listened to and recorded, to a file that may know something else, or nothing."""

@@ -7,12 +7,15 @@ stops the listening.
 from __future__ import annotations
 
 import bisect
+import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge_runtime.cli import say
 from edge_runtime.journal.live import Live
 from edge_runtime.journal.rows import Beat, Heard, Latency, Microphone, Moment, Spell
 from edge_runtime.journal.spells import Spells
@@ -25,16 +28,34 @@ if TYPE_CHECKING:
     from edge_runtime.listening.post import Post
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # of the classes of a window's latency
+OVER = 500  # minutes of machines, which the journal cannot write, that are still shown
+Told = TypeVar("Told", bound=Callable[..., None])
+
+
+def guarded(told: Told) -> Told:
+    """What goes wrong in it is said once and ends the signs; the listening and its alarms go on."""
+
+    @functools.wraps(told)
+    def trying(self: Signs, *what: Any) -> None:
+        if self.over:
+            return
+        try:
+            told(self, *what)
+        except Exception as error:  # whatever it is, nobody listens the less
+            self.end(f"fails: {type(error).__name__}: {error}; nothing new is shown until a restart, scoring goes on")
+
+    return trying  # type: ignore[return-value]
 
 
 class Signs:
     """Told of everything that the listener tells."""
 
-    def __init__(self, journal: Journal, live: Live, backend: str) -> None:
+    def __init__(self, journal: Journal, live: Live, backend: str, warn: Callable[[str], None] = say) -> None:
         """`backend`: who runs the network at first."""
-        self._journal, self._live, self._backend = journal, live, backend
+        self._journal, self._live, self._backend, self._warn = journal, live, backend, warn
+        self.over = False  # something failed: nothing more is shown
         self._spells = Spells()
-        self._over: list[Spell] = []  # that the journal has, and has not written yet
+        self._over: deque[Spell] = deque(maxlen=OVER)  # that the journal has, and has not written yet
         self._windows: dict[str, events.Window] = {}  # the last of each machine
         self._valid_s: dict[str, float] = {}  # UTC of the last one with a score, seconds since 1970
         self._lost: dict[str, int] = {}  # windows of each machine that are in a spell already
@@ -42,6 +63,7 @@ class Signs:
         self._counts, self._sum_s = [0] * (len(BOUNDS_S) + 1), 0.0
         self._started = events.utc_now()
 
+    @guarded
     def window(self, window: events.Window, utc_s: float, took_s: float) -> None:
         """A window was judged, which took so many seconds from the block that completed it."""
         self._windows[window.machine] = window
@@ -52,6 +74,7 @@ class Signs:
         self._counts[class_of(took_s)] += 1
         self._sum_s += took_s
 
+    @guarded
     def tell(self, event: events.Event, time: str) -> None:
         """Anything else that is told."""
         if isinstance(event, events.Window):
@@ -65,21 +88,29 @@ class Signs:
             self._backend = self._backend if event.name == "network" else event.name
             self._journal.noted(time, "network", f"{event.name}: {event.reason}")
 
+    @guarded
     def show(self, posts: Sequence[Post], panel: Panel, moment: Moment) -> None:
         """Once round the loop: in memory each second, in the journal each minute."""
         if self._live.due(moment.now_s):
             self._live.show(self._beat(posts, panel, moment, [*self._over, *self._spells.recent]))
         if self._journal.due(moment.now_s):
             self._account(posts, moment)
-            self._journal.spells(self._spells.over(moment.utc_s))
-            self._journal.beat(self._beat(posts, panel, moment), panel.kept(moment.now_s), moment.utc_s)
-            self._over.clear()
+            self._keep(self._spells.over(moment.utc_s))
+            if self._journal.beat(self._beat(posts, panel, moment), panel.kept(moment.now_s), moment.utc_s):
+                self._over.clear()
 
+    @guarded
     def close(self, posts: Sequence[Post], panel: Panel, moment: Moment) -> None:
         """The last sign of life, and the minute that is not over."""
         self._account(posts, moment)
         self._journal.spells(self._spells.rest())
         self._journal.beat(self._beat(posts, panel, moment), panel.kept(moment.now_s), moment.utc_s)
+        self._live.close()
+
+    def end(self, words: str) -> None:
+        """Nobody shall take what is shown for what is heard now."""
+        self.over = True
+        self._warn(words)
         self._live.close()
 
     def _account(self, posts: Sequence[Post], moment: Moment) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edge_runtime.alarm import Kept
-from edge_runtime.journal import Listened, Recorded, Visitor, journal, schema
+from edge_runtime.journal import Listened, Recorded, Spell, Visitor, journal, schema
 from tests.edge_runtime.journals import AT, BEAT, LOUD, RAISED, SEEN, ask, start
 
 # Files that are no journal
@@ -130,6 +130,28 @@ def test_a_file_that_is_begun_anew_knows_what_is_listened_to_and_recorded(open_j
     opened.beat(BEAT, [LOUD], AT.utc_s)
     visitor = Visitor(tmp_path)
     assert (visitor.machines(), visitor.events(9), visitor.states()) == ([machine], [second], [LOUD])
+
+
+def test_what_is_recorded_and_told_outlives_an_outage_however_much_else_waits(
+    open_journal, tmp_path, monkeypatch, said
+):
+    event = Recorded("20270115T080000Z-fan", "fan", "anomaly", "alarm", AT.time, "", 4.0, "a tone", 30.0, 100_000)
+    others = [msgspec.structs.replace(event, id=f"20270115T{number:06d}Z-fan") for number in range(3)]
+    opened = open_journal(tmp_path)
+    opened.listened([], others[:2])
+    assert opened.beat(BEAT, [], AT.utc_s)
+    with monkeypatch.context() as until:
+        until.setattr(opened._file, "transaction", lambda *_, **__: (_ for _ in ()).throw(OSError("no disk")))
+        opened.recorded(event)
+        opened.removed(others[0].id)
+        opened.noted(AT.time, "disk", "it is full")
+        opened.spells([Spell("fan", 60.0 * each, 60.0, 60) for each in range(2 * journal.WAITING)])
+        assert not opened.beat(msgspec.structs.replace(BEAT, pid=7), [], AT.utc_s)
+    opened.recorded(others[2])
+    visitor = Visitor(tmp_path)
+    assert {one.id for one in visitor.events(9)} == {event.id, others[1].id, others[2].id}
+    assert [one.words for one in visitor.notices(9)] == ["it is full"] and visitor.beat().pid == 7
+    assert len(visitor.scores("fan", 0.0, 1e9)) == journal.WAITING and not opened._spells
 
 
 def test_a_migration_that_fails_changes_nothing(open_journal, tmp_path, monkeypatch, said):
