@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         networks = opening.Networks(site.backend)
         stack.callback(networks.close)
         notify, notes = Notify(), opening.Notes()
+        stack.callback(_say_rest, notes)
         notes.watchdog(notify.watchdog_s, placed)
         journal = keeping.journal(site, notes, stack)
         panel = keeping.panel(site, journal)
@@ -130,6 +131,12 @@ def _made(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"--save-audio {folder}: {error.strerror}; give a path that can be written") from None
     return folder
+
+
+def _say_rest(notes: opening.Notes) -> None:
+    """What came when nobody listened any more."""
+    for about, words in notes.take():
+        say(f"{about}: {words}")
 
 
 def _teller(

@@ -94,7 +94,7 @@ def signs(
     stack.callback(live.close)
     there = recording.there if recording is not None else _left(site.state, notes)
     kept.listened([_listened(one, sources) for one in placed], there)
-    return Signs(kept, live, "onnxruntime")
+    return Signs(kept, live, "onnxruntime", lambda words: notes.add("journal", words))
 
 
 def _listened(placed: Placed, sources: Mapping[str, Source]) -> Listened:

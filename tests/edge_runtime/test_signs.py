@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,12 +10,18 @@ import pytest
 from edge_runtime.backends.standby import Change as BackendChange
 from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import Change
-from edge_runtime.journal import Visitor
+from edge_runtime.journal import Moment, Visitor
+from edge_runtime.journal import live as live_file
 from edge_runtime.journal.live import Live
 from edge_runtime.listening import signs
+from edge_runtime.listening.events import Window
+from edge_runtime.listening.panel import Panel
+from edge_runtime.listening.service import Service
 from edge_runtime.listening.signs import Signs
 from tests.conftest import SHORT, hum
+from tests.edge_runtime.journals import AT
 from tests.edge_runtime.posts import Scripted, block, post, service
+from tests.edge_runtime.recordings import ALARM, fault, in_blocks
 
 HOP, RATE, NAME = 4096, 16_000, "fan_section_00"
 
@@ -109,6 +116,48 @@ def test_a_listener_that_comes_back_begins_to_count_anew_and_forgets_no_score(bu
         assert Visitor(tmp_path).beat().machines[0].scored == 4
         journal.close()
     assert sum(one.scored for one in Visitor(tmp_path).scores(NAME, 0.0, 1e11)) == 8
+
+
+@pytest.mark.parametrize("where", ["window", "tell", "show", "close"])
+def test_signs_that_break_are_said_once_and_neither_scoring_nor_alarms_suffer(
+    bundle, open_journal, tmp_path, monkeypatch, where
+):
+    said, journal = [], open_journal(tmp_path)
+    made = Signs(journal, Live(tmp_path), "onnxruntime", said.append)
+    inner = {"window": "_keep", "tell": "_journal", "show": "_beat", "close": "_account"}[where]
+    monkeypatch.setattr(made, inner, lambda *_: 1 / 0)
+    told = []
+    sound = np.concatenate([hum(2, seed=5), fault(4), hum(2, seed=6)])
+    one = post(bundle, Scripted(*in_blocks(sound), changes=[Change(True, "opened")]), ALARM)
+    Service([one], told.append, Panel({NAME: ALARM}, journal, Moment(0.0, 0.0)), signs=made).listen(threading.Event())
+    assert len(said) == 1 and "scoring goes on" in said[0] and made.over
+    assert sum(type(event).__name__ == "Window" for event in told) == (len(sound) - SHORT) // HOP + 1
+    assert told[-1].error is None and [one.cause for one in Visitor(tmp_path).history(9)] == ["raise", "return"]
+    assert not (tmp_path / "live.json").is_symlink()
+
+
+def test_minutes_that_the_journal_cannot_write_are_shown_until_it_can(kept, tmp_path, monkeypatch):
+    journal, made = kept
+    began_s = time.monotonic()
+    calm = Panel({}, None, Moment(0.0, 0.0))
+
+    def shown(minute):
+        """So many minutes later, with a window a minute -> how many of them are in memory."""
+        at = Moment(began_s + 61.0 * minute, AT.utc_s + 60.0 * minute)
+        made.window(Window(0.0, 1.0, 3.0, False, "normal", -20.0, 0.0, [], "fan", at.time), at.utc_s, 0.01)
+        made.show([], calm, at)
+        return len({one.begin_s for one in live_file.read(tmp_path).recent})
+
+    shown(0)
+    with monkeypatch.context() as until:
+        until.setattr(journal._file, "transaction", lambda *_, **__: (_ for _ in ()).throw(OSError("no disk")))
+        assert [shown(minute) for minute in range(1, 5)] == [2, 3, 4, 5]
+    shown(5)
+    assert shown(6) == 2 and len(Visitor(tmp_path).scores("fan", 0.0, 1e11)) == 6
+    monkeypatch.setattr(journal, "beat", lambda *_: False)
+    for minute in range(signs.OVER + 50):
+        last = shown(7 + minute)
+    assert last <= signs.OVER + 1
 
 
 def test_a_class_of_the_latency_holds_what_took_no_longer_than_its_bound():
