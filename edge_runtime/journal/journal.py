@@ -13,9 +13,9 @@ from edge_runtime.cli import say
 from edge_runtime.journal import spells
 from edge_runtime.journal.file import File
 from edge_runtime.journal.rows import Beat, Entry, Listened, Moment, Recorded, Request, Spell
+from edge_runtime.journal.steady import Steady
 
 BEAT_S = 60.0  # seconds between signs of life, for SD cards live by what is not written; `live` tells the rest
-THIN_S = 3600.0  # seconds between two looks for what has grown old
 RETRY_S = 1.0  # seconds before requests are looked for again, where that failed
 WAITING = 1000  # changes, and minutes, that wait in memory while they cannot be written; then the oldest are lost
 CHANGES, REQUESTS, NOTICES = 100_000, 1000, 1000  # rows that are kept
@@ -46,7 +46,8 @@ class Journal:
         self._changed: set[str] = set()  # events whose row is not as it should be
         self._told = 0  # which of the files has been told everything that is known
         self._version = -1  # of the file, as other processes have changed it
-        self._asked_s = self._beat_s = self._thin_s = float("-inf")
+        self._steady = Steady()
+        self._asked_s = self._beat_s = float("-inf")
         self._file = File(Path(folder), warn, self._read, lambda: self._flush([]))
         with self._file.trying():
             self._file.open()
@@ -125,11 +126,10 @@ class Journal:
         self._known |= {(one.machine, one.kind): one for one in kept}
         self._sign = beat
         self._flush(kept)
-        by_clock = not beat.clock  # by one that is not set nothing is old
-        if by_clock and self._file.db is not None and beat.monotonic_s >= self._thin_s + THIN_S:
-            self._thin_s = beat.monotonic_s
+        trusted = self._steady.at(beat.monotonic_s, utc_s, beat.clock)
+        if trusted is not None and self._file.db is not None:
             with self._file.trying(), self._file.transaction(safe=False) as db:
-                spells.thin(db, utc_s)
+                spells.thin(db, trusted)
         return self._sign is None
 
     def close(self) -> None:

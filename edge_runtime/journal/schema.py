@@ -76,6 +76,10 @@ MIGRATIONS = [
         score REAL, reason TEXT NOT NULL, seconds REAL NOT NULL, bytes INTEGER NOT NULL
     );
     """,
+    """
+    CREATE INDEX spells_whole ON spells (begin_s) WHERE scores != x'';
+    CREATE INDEX changes_of ON changes (machine, number);
+    """,
 ]
 VERSION = len(MIGRATIONS)
 

@@ -4,7 +4,6 @@ What a minute of four machines costs is one transaction of some kilobytes: SD ca
 """
 
 import array
-import itertools
 import json
 import math
 import sqlite3
@@ -19,7 +18,8 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 SCORES_S = 2 * DAY_S  # age at which a minute keeps its lowest, mean and highest score alone
 MINUTES_S = 30 * DAY_S  # age at which minutes become hours
 HOURS_S = 5 * 365 * DAY_S  # age at which hours go
-AT_ONCE = 24  # hours of minutes that are made one in a turn: the listening waits for them
+HOURS = 8  # of minutes of a machine, that are made one in a turn: the listening waits for them
+ROWS = 500  # that are made shorter, or go, in a turn
 COLUMNS = Spell.__struct_fields__
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM spells"
 INSERT = f"INSERT INTO spells ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -113,28 +113,29 @@ def thinned(db: sqlite3.Connection, machine: str, since_s: float, until_s: float
     return [spell for spell in found if spell.begin_s + spell.span_s > since_s]
 
 
+SHORTER = f"""UPDATE spells SET scores = x'' WHERE number IN
+    (SELECT number FROM spells WHERE begin_s < ? AND scores != x'' LIMIT {ROWS})"""
+GONE = (
+    f"DELETE FROM spells WHERE number IN (SELECT number FROM spells WHERE span_s = 3600 AND begin_s < ? LIMIT {ROWS})"
+)
+OLDEST = "SELECT machine, begin_s FROM spells WHERE span_s = 60 AND begin_s < ? ORDER BY begin_s LIMIT 1"
+OF_HOUR = "span_s = 60 AND machine = ? AND begin_s >= ? AND begin_s < ?"
+
+
 def thin(db: sqlite3.Connection, utc_s: float) -> None:
-    """What has grown old takes less room; a little at a time."""
-    db.execute(
-        "UPDATE spells SET scores = x'' WHERE span_s = 60 AND begin_s < ? AND scores != x''", (utc_s - SCORES_S,)
-    )
-    where = "WHERE span_s = 60 AND begin_s < ? ORDER BY machine, begin_s LIMIT ?"
+    """What has grown old takes less room: a little with each minute, which keeps up with 480 machines."""
+    db.execute(SHORTER, (utc_s - SCORES_S,))
     until_s = (utc_s - MINUTES_S) // HOUR_S * HOUR_S  # whole hours only
-    old = [_spell(row) for row in db.execute(f"{SELECT} {where}", (until_s, AT_ONCE * 60))]
-    for (machine, begin_s), minutes in itertools.groupby(
-        old, lambda one: (one.machine, one.begin_s // HOUR_S * HOUR_S)
-    ):
-        hour = list(minutes)
-        db.execute(
-            "DELETE FROM spells WHERE span_s = 60 AND machine = ? AND begin_s >= ? AND begin_s <= ?",
-            (machine, begin_s, hour[-1].begin_s),
-        )
-        insert(db, [merged(hour, begin_s, HOUR_S)])
-    db.execute("DELETE FROM spells WHERE begin_s < ?", (utc_s - HOURS_S,))
-
-
-def _hour(spell: Spell) -> tuple[str, float]:
-    return spell.machine, spell.begin_s // HOUR_S * HOUR_S
+    for _ in range(HOURS):
+        oldest = db.execute(OLDEST, (until_s,)).fetchone()
+        if oldest is None:
+            break
+        machine, begin_s = oldest[0], oldest[1] // HOUR_S * HOUR_S
+        hour = machine, begin_s, begin_s + HOUR_S
+        minutes = [_spell(row) for row in db.execute(f"{SELECT} WHERE {OF_HOUR}", hour)]
+        db.execute(f"DELETE FROM spells WHERE {OF_HOUR}", hour)
+        insert(db, [merged(minutes, begin_s, HOUR_S)])
+    db.execute(GONE, (utc_s - HOURS_S,))
 
 
 def merged(spells: Sequence[Spell], begin_s: float, span_s: float) -> Spell:

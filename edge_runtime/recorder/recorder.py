@@ -13,6 +13,7 @@ from edge_runtime.alarm.words import RANK, Change, Level, Status
 from edge_runtime.detector import Window
 from edge_runtime.features import SAMPLE_RATE, Floats
 from edge_runtime.journal.rows import Moment
+from edge_runtime.journal.steady import Steady
 from edge_runtime.reason import Reason, nearest_number
 from edge_runtime.recorder.event import State
 from edge_runtime.recorder.going import Going, Heard, Watched, distance, folder_name
@@ -26,8 +27,6 @@ from edge_runtime.scoring import Machine
 SLACK_S = 10.0  # seconds of sound beyond the longest event: so long an event may wait for the disk
 MOST = 64  # events that go on or wait; a disk that hangs must not fill the memory with them
 SWEEP_S = 60.0  # between two looks at age and budget
-STEADY_S = 3600.0  # seconds that the wall clock must have gone on by itself before anything is old by it
-JUMP_S = 2.0
 WELL_BELOW = 0.5  # of the way from the median of normal scores (0) to the threshold (1): a normal sound is below
 
 
@@ -67,7 +66,7 @@ class Recorder:
         self._calm = {name: _calm(one.machine) for name, one in self._watched.items()}
         self._events: list[Going] = []
         self._ids = set(taken)
-        self._sweep_s, self._steady_s, self._offset_s = float("-inf"), time.monotonic(), 0.0
+        self._sweep_s, self._steady = float("-inf"), Steady()
 
     @property
     def busy(self) -> bool:
@@ -120,12 +119,9 @@ class Recorder:
 
     def attend(self, moment: Moment) -> Iterator[Row]:
         """Once round the loop -> what has become of event folders."""
-        if abs(moment.utc_s - moment.now_s - self._offset_s) > JUMP_S or moment.clock:
-            self._steady_s = moment.now_s
-        self._offset_s = moment.utc_s - moment.now_s
+        trusted = self._steady.at(moment.now_s, moment.utc_s, moment.clock)
         if moment.now_s >= self._sweep_s + SWEEP_S:
             self._sweep_s = moment.now_s
-            trusted = moment.utc_s if moment.now_s - self._steady_s >= STEADY_S else None
             self._writer.put(partial(self._writer.sweep, trusted))
         for row in self._writer.changes():
             if isinstance(row, Removed):

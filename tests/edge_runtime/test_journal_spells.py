@@ -122,11 +122,39 @@ def grown(db, folder, more):
     return (folder / "journal.db").stat().st_size
 
 
-def test_what_has_grown_old_is_thinned_with_a_sign_of_life_but_not_by_a_clock_that_is_not_set(open_journal, tmp_path):
+def test_what_has_grown_old_is_thinned_by_a_clock_that_was_right_for_an_hour(open_journal, tmp_path):
     opened = open_journal(tmp_path)
     opened.spells([minute(T), minute(T + 60)])
-    opened.beat(msgspec.structs.replace(BEAT, clock="unset"), [], T + 40 * DAY_S)
-    assert len(Visitor(tmp_path).scores("fan", 0.0, T + DAY_S)) == 2
-    opened.beat(msgspec.structs.replace(BEAT, monotonic_s=BEAT.monotonic_s + 60), [], T + 40 * DAY_S)
-    (hour,) = Visitor(tmp_path).scores("fan", 0.0, T + DAY_S)
-    assert hour.span_s == HOUR_S and hour.scored == 120
+    ahead = T + 6 * 365 * DAY_S  # as of a wrong clock, which nobody knows to be wrong
+
+    def spans(after_s, utc_s, clock=""):
+        opened.beat(msgspec.structs.replace(BEAT, monotonic_s=BEAT.monotonic_s + after_s, clock=clock), [], utc_s)
+        return [one.span_s for one in Visitor(tmp_path).scores("fan", 0.0, T + DAY_S)]
+
+    assert spans(0.0, ahead) == spans(3540.0, ahead + 3540.0) == [60.0, 60.0]
+    right = T + 40 * DAY_S - 3600.0
+    assert spans(3600.0, right + 3600.0) == [60.0, 60.0]  # it jumps in that moment
+    assert spans(7140.0, right + 7140.0) == [60.0, 60.0]
+    assert spans(7140.0, right + 7140.0, "unset") == spans(10_680.0, right + 10_680.0) == [60.0, 60.0]
+    assert spans(10_740.0, right + 10_740.0) == [HOUR_S]
+
+
+def test_a_little_with_each_minute_keeps_up_with_many_machines(db):
+    machines = [f"fan {number}" for number in range(100)]
+    spells.insert(db, [minute(T + 60 * each, machine=name) for each in range(0, 60, 6) for name in machines])
+    db.execute("BEGIN")
+    for beat in range(60):
+        before = db.total_changes
+        spells.thin(db, T + 30 * DAY_S + HOUR_S + 60 * beat)
+        assert db.total_changes - before <= 2 * spells.ROWS
+    db.execute("COMMIT")
+    assert db.execute("SELECT DISTINCT span_s, scores FROM spells").fetchall() == [(HOUR_S, b"")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [(spells.SHORTER, "spells_whole"), (spells.GONE, "spells_age"), (spells.OLDEST, "spells_age")],
+)
+def test_what_is_looked_for_each_minute_is_found_by_an_index(db, statement, index):
+    plan = " ".join(step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {statement}", (T,)))
+    assert f"INDEX {index}" in plan and "begin_s<?" in plan and "SCAN" not in plan and "B-TREE" not in plan
