@@ -155,7 +155,9 @@ def export(options: argparse.Namespace, state: Path) -> int:
     from edge_runtime.recorder import dataset, event
 
     names = dict(_renamed(words) for words in options.rename)
-    folders = [folder for folder in event.folders(state) if options.machine in (None, event.read(folder).machine)]
+    folders = [
+        folder for folder in event.folders(state) if options.machine in (None, _machine(folder, options.machine))
+    ]
     if not folders:
         raise ConfigError(f"{state}: no events{f' of {options.machine}' if options.machine else ''}; nothing to export")
     done = dataset.export(folders, Path(options.out), options.clip_seconds, options.append, names)
@@ -168,6 +170,17 @@ def export(options: argparse.Namespace, state: Path) -> int:
             print(f"{count:5d} events left out: {why}")
         print(f"{done.events} events -> {done.data}")
     return 0 if done.events else 1
+
+
+def _machine(folder: Path, otherwise: str) -> str:
+    """Of an event; one that cannot be read may be of any."""
+    from edge_runtime.errors import DataError
+    from edge_runtime.recorder import event
+
+    try:
+        return event.read(folder).machine
+    except DataError:
+        return otherwise
 
 
 def _all(state: Path) -> Iterator[Shown]:

@@ -57,7 +57,8 @@ class Machine:
         self._section = found["section"] if found else "section_00"
         self.folder = data / self.name
         self._plain = next((kind for kind, place in PLAIN.items() if (self.folder / place).is_dir()), "")
-        self.normals = 0  # clips since this began
+        places = {self._place(split, "normal") for split in ("train", "test")}
+        self.normals = sum(len(self._there(place, "normal")) for place in places)  # clips
         self._numbers: dict[tuple[Path, str], int] = {}
         self.known = self._known()
 
@@ -65,7 +66,7 @@ class Machine:
         """Of the next clip of that kind, from that event."""
         place = self._place(split, label)
         if (place, label) not in self._numbers:
-            self._numbers[place, label] = self._greatest(place, label)
+            self._numbers[place, label] = max(self._there(place, label), default=-1)
         self._numbers[place, label] += 1
         number = self._numbers[place, label]
         if self._plain:
@@ -89,13 +90,13 @@ class Machine:
         with (self.folder / LIST).open(newline="") as stream:
             return {row["event"] for row in csv.DictReader(stream)}
 
-    def _greatest(self, place: Path, label: str) -> int:
-        """Number of the last clip there; -1 where there is none. Names of other years count, too."""
+    def _there(self, place: Path, label: str) -> list[int]:
+        """Numbers of the clips there. Names of other years count, too."""
         form = re.compile(rf"(?:{label}_{self._section}_(\d+)|{self._section}(?:_[a-z]+)*_{label}_(\d+)(?:_.*)?)\.\w+")
         if self._plain:
             form = re.compile(r"(\d+)()\.\w+")
         found = [form.fullmatch(file.name) for file in place.iterdir()] if place.is_dir() else []
-        return max((int(one[1] or one[2]) for one in found if one), default=-1)
+        return [int(one[1] or one[2]) for one in found if one]
 
     def _place(self, split: str, label: str) -> Path:
         return self.folder / {"": split, "halves": f"{split}/{label}", "one": label}[self._plain]
@@ -112,12 +113,16 @@ def export(
     left: Counter[str] = Counter()
     events = 0
     for folder in folders:
-        found = event.read(folder)
-        name = (names or {}).get(found.machine) or found.known_as or found.machine
-        if name not in machines:
-            machines[name] = Machine(data, name)
-        why = unfit(folder, found, machines[name])
-        made = [] if why else list(_clips(folder, found, round(clip_s * SAMPLE_RATE)))
+        try:
+            found = event.read(folder)
+            name = (names or {}).get(found.machine) or found.known_as or found.machine
+            if name not in machines:
+                machines[name] = Machine(data, name)
+            why = unfit(folder, found, machines[name])
+            made = [] if why else list(_clips(folder, found, round(clip_s * SAMPLE_RATE)))
+        except (DataError, OSError, soundfile.LibsndfileError) as error:
+            left[f"damaged: {error}"] += 1
+            continue
         if not made:
             left[why or f"no stretch of {clip_s:g} s that was heard, and fits what was said"] += 1
             continue

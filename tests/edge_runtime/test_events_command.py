@@ -259,6 +259,25 @@ def test_events_without_sound_are_left_out_and_counted(made, typed, state, tmp_p
     assert not (tmp_path / "data").exists()
 
 
+def test_a_damaged_event_is_left_out_and_counted_and_the_others_are_exported(made, typed, state, tmp_path):
+    manifest, windows, heard, whole = made("fault", "fault", "fault", "fault")
+    for file in (manifest / event.MANIFEST, windows / event.WINDOWS, heard / event.SOUND):
+        file.write_bytes(b"{")
+    words = ["export", state, "--out", tmp_path / "data", "--clip-seconds", "2", "--machine", event.read(whole).machine]
+    code, out, _ = typed(*words)
+    assert code == 0 and out.count("1 events left out: damaged: ") == 3 and f"{manifest.name}/{event.MANIFEST}" in out
+    assert {clip.attributes for clip in clips.index(tmp_path / "data")} == {f"event_{whole.name}"}
+
+
+def test_every_fifth_normal_clip_is_for_testing_however_few_come_at_once(made, typed, state, tmp_path):
+    data = tmp_path / "data"
+    for one in made(None, None, None):
+        event.label(one, "normal", "ann")
+        assert typed("export", state, "--out", data, "--clip-seconds", "5", "--append")[0] == 0
+    kinds = [clip.split for clip in clips.index(data)]
+    assert kinds.count("test") == len(kinds) // 5 > 0
+
+
 def test_a_year_of_events_is_listed_in_a_moment(made, state, typed):
     (one,) = made("fault")
     for number in range(500):
