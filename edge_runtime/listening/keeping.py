@@ -62,16 +62,19 @@ def recording(
 
 def _left(state: str, notes: Notes) -> list[Recorded]:
     """Events of before, where nothing is recorded any more."""
-    if not list(Path(state).glob("events")):
+    if not any(list(Path(state).glob(name)) for name in ("events", "normal")):
         return []
     from edge_runtime.listening.recording import mended
+    from edge_runtime.recorder import normals
     from edge_runtime.recorder.shelf import Shelf
 
     shelf = Shelf(Path(state))
     mended(shelf, notes)
-    if count := len(shelf.rows):
-        words = f"no `recorder:`, yet {count} events of before are there, and nobody removes them when they are old"
-        notes.add("recorder", f"{words}: python -m edge_runtime events purge {state} --older-than DAYS")
+    if count := len(shelf.rows) + len(normals.files(Path(state))):
+        words = f"no `recorder:`, yet {count} events and normal sounds of before are there, which nobody removes"
+        notes.add(
+            "recorder", f"{words} when they are old: python -m edge_runtime events purge {state} --older-than DAYS"
+        )
     return shelf.rows
 
 

@@ -115,5 +115,5 @@ def seconds(time: str) -> float | None:
     """ISO 8601 -> seconds since 1970; None where it is no time."""
     try:
         return datetime.datetime.fromisoformat(time).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -89,3 +89,13 @@ def read(file: Path) -> Normal | None:
 def files(state: Path) -> list[Path]:
     """Every normal sound that is kept."""
     return sorted((state / FOLDER).glob("*/*.flac"))
+
+
+def times(state: Path) -> dict[Path, tuple[str, float | None]]:
+    """Of every normal sound its name and time, and that in UTC seconds; None: by a clock that was not set."""
+    found = {}
+    for file in files(state):
+        heard = read(file)
+        utc_s = None if heard is None or heard.clock else disk.seconds(heard.time)
+        found[file] = f"{file.relative_to(state / FOLDER)} {heard.time if heard else ''}".strip(), utc_s
+    return found

@@ -1,7 +1,7 @@
 """What people remove by hand: events, or what of them can be played."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,8 +10,7 @@ import numpy as np
 from edge_runtime.errors import DataError
 from edge_runtime.journal import lock
 from edge_runtime.machine_file import load_arrays
-from edge_runtime.recorder import disk, event, folder, normals
-from edge_runtime.recorder.disk import Standing
+from edge_runtime.recorder import ages, disk, event, folder, normals
 from edge_runtime.recorder.draft import AVERAGED, averaged, seen
 from edge_runtime.recorder.event import Event
 
@@ -24,10 +23,11 @@ class Purged(msgspec.Struct, frozen=True):
 
 
 def purge(state: Path, ids: Iterable[str], before_s: float | None, sound: bool, marked: bool) -> Purged:
-    """Events of these names, or raised before that time (UTC seconds); `sound`: their sound alone, of all where none
-    is named. `marked`: marked ones, too.
-    """  # fmt: skip
-    listens = lock.holder(state) is not None
+    """Events of these names, or events and normal sounds of before that time (UTC seconds).
+
+    `sound`: the sound alone, of all where none is named. `marked`: marked ones, too.
+    """
+    listens, since = lock.holder(state) is not None, ages.known(state)
     removed: list[str] = []
     left: list[str] = []
     named = [event.folder_of(state, one) for one in ids]
@@ -38,17 +38,34 @@ def purge(state: Path, ids: Iterable[str], before_s: float | None, sound: bool, 
             if named:  # it cannot be read
                 removed.append(_removed(place, False))
             continue
-        if not (named or every or _older(found[0], before_s)) or (sound and not _plays(place)):
+        utc_s = since.get(place.name, found[0].utc_s)
+        if not (named or every or _older(utc_s, before_s)) or (sound and not _plays(place)):
             continue
         if found[0].marked and not marked:
             left.append(f"{place.name}: marked; with --marked it goes, too")
         elif found[0].state == "open" and listens:
             left.append(f"{place.name}: it goes on; try again when it is over")
+        elif utc_s is None and not (named or every):
+            left.append(f"{place.name}: its clock was {found[1].clock or 'wrong'}, nobody knows its age; name it")
         else:
             removed.append(_removed(place, sound))
-    if every:
-        removed += list(_remove_normals(state))
+    if every or (before_s is not None and not named):
+        _purge_normals(state, before_s, removed, left)
     return Purged(removed, left)
+
+
+def _purge_normals(state: Path, before_s: float | None, removed: list[str], left: list[str]) -> None:
+    """Of before that time, or all of them; a listener that keeps sound writes new ones."""
+    since = ages.known(state)
+    for file, (name, own_s) in normals.times(state).items():
+        utc_s = since.get(name, own_s)
+        words = f"normal sound {file.relative_to(state / normals.FOLDER)}"
+        if before_s is not None and utc_s is None:
+            left.append(f"{words}: nobody knows its age; --sound without --older-than removes it")
+        elif before_s is None or _older(utc_s, before_s):
+            file.unlink(missing_ok=True)
+            removed.append(f"{words}: removed")
+    _clear(state / normals.FOLDER)
 
 
 def _removed(place: Path, sound: bool) -> str:
@@ -73,20 +90,17 @@ def silence(place: Path) -> Event:
     return folder.put(place.parent, mute, files)
 
 
-def _older(one: Standing, before_s: float | None) -> bool:
-    """Of an event whose clock was not set nobody knows."""
-    return before_s is not None and one.utc_s is not None and one.utc_s < before_s
+def _older(utc_s: float | None, before_s: float | None) -> bool:
+    """Or nobody knows."""
+    return before_s is not None and (utc_s is None or utc_s < before_s)
 
 
 def _plays(place: Path) -> bool:
     return any((place / name).exists() for name in (event.SOUND, event.NORMAL))
 
 
-def _remove_normals(state: Path) -> Iterator[str]:
-    """Of the site; a listener that keeps sound writes new ones."""
-    for file in normals.files(state):
-        file.unlink(missing_ok=True)
-        yield f"normal sound {file.relative_to(state / normals.FOLDER)}: removed"
-    for place in [*(state / normals.FOLDER).glob("*"), state / normals.FOLDER]:
+def _clear(folder: Path) -> None:
+    """Where no normal sound is any more."""
+    for place in [*folder.glob("*"), folder]:
         with contextlib.suppress(OSError):  # of what is not ours it is not empty
             place.rmdir()

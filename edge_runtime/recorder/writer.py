@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime.recorder import disk, event, folder
-from edge_runtime.recorder.disk import MB
+from edge_runtime.recorder import disk, event, folder, normals
+from edge_runtime.recorder.ages import Ages
+from edge_runtime.recorder.disk import MB, Standing
 from edge_runtime.recorder.draft import Draft
 from edge_runtime.recorder.normals import Normals
 from edge_runtime.recorder.settings import RecorderSettings
@@ -20,6 +21,7 @@ from edge_runtime.recorder.shelf import Row, Shelf
 
 WAITING = 4  # jobs, each with up to longest_s of sound in memory
 HANG_S = 30.0  # that one job may take, then it is said
+NORMALS_S = 3600.0  # between two looks at the times of normal sounds
 SAID = 64  # lines kept until somebody asks
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,6 +43,9 @@ class Writer:
         self._said: deque[str] = deque(maxlen=SAID)
         self._trouble = ""
         self._now_s: float | None = None  # UTC, where the clock can be trusted
+        self._ages, self._since = Ages(shelf.events.parent), dict[str, float]()  # name -> UTC seconds
+        self._heard: dict[Path, tuple[str, float | None]] = {}  # normal sounds, as of the last look
+        self._heard_s = float("-inf")
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
@@ -95,6 +100,8 @@ class Writer:
     def sweep(self, now_s: float | None) -> None:
         """Job: what is too old or too much goes; what somebody changed is told. `now_s`: UTC, None: not trusted."""
         self._now_s = now_s
+        if now_s is not None:
+            self._age(now_s)
         self._fit()
 
     def changes(self) -> Iterator[Row]:
@@ -148,9 +155,29 @@ class Writer:
     def _fit(self) -> None:
         """Within the budget and the time to keep."""
         self._look()
-        keep_s, most = self._settings.keep_days * 86_400.0, self._settings.budget_mb * MB
-        for name in disk.removals(self._shelf.standing, most, keep_s, self._now_s):
+        for name in disk.removals(self._standing, self._settings.budget_mb * MB, self._keep_s, self._now_s):
             self._remove(name)
+
+    @property
+    def _keep_s(self) -> float:
+        return self._settings.keep_days * 86_400.0
+
+    @property
+    def _standing(self) -> list[Standing]:
+        """Of every event, with its age where that is known by now."""
+        since = self._since
+        return [msgspec.structs.replace(one, utc_s=since.get(one.id, one.utc_s)) for one in self._shelf.standing]
+
+    def _age(self, now_s: float) -> None:
+        """What has no time of its own begins to age; a normal sound that is too old goes."""
+        self._look()
+        if now_s >= self._heard_s + NORMALS_S or now_s < self._heard_s:
+            self._heard_s, self._heard = now_s, normals.times(self._shelf.events.parent)
+        found = {one.id: one.utc_s for one in self._shelf.standing} | dict(self._heard.values())
+        self._since = self._ages.look(found, now_s)
+        for file in [file for file, (name, _) in self._heard.items() if now_s - self._since[name] > self._keep_s]:
+            file.unlink(missing_ok=True)
+            del self._heard[file]
 
     def _make_room(self, size: int) -> None:
         """The least interesting go until so much of the disk stays free; none goes where that would not do."""
@@ -159,7 +186,7 @@ class Writer:
         if marked > self._settings.budget_mb * MB:
             words = f"what people marked takes {marked / MB:.0f} MB, budget_mb is {self._settings.budget_mb:g}"
             raise RoomError(errno.ENOSPC, f"{words}: no other event may stay")
-        may_go = sum(one.bytes for one in disk.giving_way(self._shelf.standing, self._now_s))
+        may_go = sum(one.bytes for one in disk.giving_way(self._standing, self._now_s))
         while (free := self._free()) - size < self._settings.free_mb * MB:
             if free + may_go - size < self._settings.free_mb * MB or not self._remove_one():
                 words = f"{free / MB:.1f} MB of the disk are free, an event needs {size / MB:.1f}"
@@ -174,7 +201,7 @@ class Writer:
     def _remove_one(self) -> bool:
         """The least interesting; whether there was one."""
         self._look()
-        return any(self._remove(one.id) for one in disk.giving_way(self._shelf.standing, self._now_s)[:1])
+        return any(self._remove(one.id) for one in disk.giving_way(self._standing, self._now_s)[:1])
 
     def _remove(self, name: str) -> bool:
         done = folder.remove(self._events / name)

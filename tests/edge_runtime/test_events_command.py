@@ -100,13 +100,6 @@ def test_marked_events_are_purged_only_where_that_is_said(made, typed, state):
     assert list((state / event.EVENTS).iterdir()) == []
 
 
-def test_events_are_purged_by_age_but_for_those_whose_clock_was_not_set(made, typed, state):
-    first, second, third = made(None, None, None)
-    folder.rewrite(first, msgspec.structs.replace(event.read(first), clock="unset"))
-    assert typed("purge", state, "--older-than", "1.5")[0] == 0
-    assert event.folders(state) == [first, third] and not second.exists()
-
-
 def test_nothing_is_purged_where_nothing_is_named(made, typed, state):
     made(None)
     code, _, err = typed("purge", state)

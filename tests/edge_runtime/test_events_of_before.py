@@ -27,7 +27,7 @@ def before(tmp_path, packed, type_in):
 def test_events_of_before_are_listed_and_told_where_nothing_is_recorded_any_more(tmp_path, before, type_in):
     site, file = before
     _, _, err = type_in("run", site, "--file", file)
-    assert "no `recorder:`, yet 1 events of before are there" in err and "events purge" in err
+    assert "no `recorder:`, yet 2 events and normal sounds of before are there" in err and "events purge" in err
     assert [row.id for row in Visitor(tmp_path / "state").events(9)] == [only(tmp_path / "state")[0].name]
 
 

@@ -164,11 +164,6 @@ def test_a_clock_that_is_not_set_or_jumps_makes_nothing_old(state, bundle):
     assert one.is_dir()
 
 
-def test_an_event_of_a_clock_that_was_not_set_never_ages(state, bundle):
-    (one,) = recorded(state, bundle, clock="unset")
-    assert swept(state, bundle, time.time() + 400 * DAY, 7200.0) == {one.name}
-
-
 def test_the_least_interesting_go_when_the_budget_is_spent_and_marked_ones_stay(state, bundle):
     first, second, third = recorded(state, bundle, 3)
     event.mark(first, True, "ann")
