@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge_runtime.alarm.words import ITSELF
 from edge_runtime.cli import say
 from edge_runtime.commands import place
 from edge_runtime.errors import ConfigError
@@ -239,12 +240,15 @@ def _action(
 
 
 def _who(options: argparse.Namespace) -> str:
-    return place.one_line("--by", place.login() if options.by is None else options.by)
+    name = place.one_line("--by", place.login() if options.by is None else options.by)
+    if not name.strip() or name == ITSELF:
+        raise ConfigError(f"--by {name!r}: wanted the name of a person")
+    return name
 
 
 def _renamed(words: str) -> tuple[str, str]:
     machine, found, name = words.partition("=")
-    if not (machine and found and name) or "/" in name:
+    if not (machine and found and name) or "/" in name or name.startswith("."):
         raise ConfigError(f"--rename {words}: wanted MACHINE=TYPE, as in fan=pump_section_01")
     return machine, name
 

@@ -12,6 +12,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from edge_runtime.recorder.event import Event, EventWindow
 from edge_runtime.recorder.memory import Samples
 
 LIST = "exported.csv"
+WANTED = ("fault", "normal")  # labels that clips are made of
 TEST_EVERY = 5  # of normal clips: each fifth is for testing
 ABOVE = 0.5  # of a clip's windows that must have been above the threshold, for an anomaly
 NAMED = re.compile(r"(?P<type>.+)_(?P<section>(?:section|id)_\d\d)")
@@ -112,10 +114,12 @@ def export(
     clips: Counter[str] = Counter()
     left: Counter[str] = Counter()
     events = 0
+    folders = list(folders)
+    _check_apart(folders, names)
     for folder in folders:
         try:
             found = event.read(folder)
-            name = (names or {}).get(found.machine) or found.known_as or found.machine
+            name = _called(found, names)
             if name not in machines:
                 machines[name] = Machine(data, name)
             why = unfit(folder, found, machines[name])
@@ -131,12 +135,33 @@ def export(
     return Exported(str(data), dict(clips), events, dict(left))
 
 
+def _called(found: Event, names: dict[str, str] | None) -> str:
+    """What its machine is called in the data set."""
+    return (names or {}).get(found.machine) or found.known_as or found.machine
+
+
+def _check_apart(folders: Iterable[Path], names: dict[str, str] | None) -> None:
+    """Two machines of the site must not become one: what is normal for the one may be a fault of the other."""
+    whose: dict[str, str] = {}
+    for folder in folders:
+        with suppress(DataError):
+            found, labels = event.read(folder), event.said(folder).labels
+            if not labels or labels[-1].what not in WANTED:
+                continue
+            other = whose.setdefault(_called(found, names), found.machine)
+            if other != found.machine:
+                raise ConfigError(
+                    f"{other} and {found.machine} are both {_called(found, names)} in the data set; give one of them "
+                    f"another name (--rename {found.machine}=TYPE), or export one (--machine {other})"
+                )
+
+
 def unfit(folder: Path, found: Event, machine: Machine) -> str:
     """Why no clips are made of an event; "" where they are."""
     labels = event.said(folder).labels
     if not labels:
         return "nobody said what it was"
-    if labels[-1].what not in ("fault", "normal"):
+    if labels[-1].what not in WANTED:
         return f"said to be: {labels[-1].what}"
     if found.state == "open":
         return "it goes on"

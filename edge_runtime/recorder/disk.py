@@ -53,8 +53,9 @@ def removals(events: Iterable[Standing], most_bytes: float, keep_s: float, now_s
     gone = {one.id for one in old}
     rest = sorted((one for one in free if one.id not in gone), key=lambda one: (*interest(one, now_s), one.id))
     left = sum(one.bytes for one in staying if one.id not in gone)
+    going_on = sum(one.bytes for one in staying if one.state == "open")  # for which nothing goes that people labelled
     for one in rest:
-        if left <= most_bytes:
+        if left - (going_on if one.labelled else 0) <= most_bytes:
             break
         gone.add(one.id)
         old.append(one)

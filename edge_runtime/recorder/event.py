@@ -174,8 +174,11 @@ def _held(folder: Path) -> int:
 
 def folders(state: Path) -> list[Path]:
     """Every event folder that is whole, oldest first; what is half-written has no manifest, or another name."""
-    found = (path for path in (state / EVENTS).glob("*") if ID.fullmatch(path.name))
-    return sorted(path for path in found if _is_whole(path))
+    try:
+        there = list((state / EVENTS).iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted(path for path in there if ID.fullmatch(path.name) and _is_whole(path))
 
 
 def folder_of(state: Path, event: str) -> Path:

@@ -85,10 +85,14 @@ class Writer:
             if error.errno not in FULL or not self._remove_one():
                 raise
             folder.put(self._events, sure, files, links)
-        if self._trouble:
-            self._said.append("events are kept again")
-            self._trouble = ""
         self._fit()
+        if (self._events / sure.id).exists():
+            if self._trouble:
+                self._said.append("events are kept again")
+                self._trouble = ""
+        else:
+            words = f"event {sure.id} is not kept: what people labelled or marked, and it, are beyond budget_mb"
+            self._report("budget", f"{words} {self._settings.budget_mb:g}; give more, or export and purge")
 
     def too_late(self, name: str) -> None:
         """Job: of an event that waited too long for the disk stays what there is."""

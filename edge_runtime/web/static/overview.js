@@ -56,6 +56,15 @@ export function show(state, fresh) {
   );
 }
 
+const SEEN = ["acknowledged", "latched_acknowledged"];
+
+// Who did the last thing to an alarm: only who acknowledged it has seen it.
+function person(alarm) {
+  if (!alarm.by) return "";
+  if (alarm.said) return ` · ${alarm.by}: “${alarm.said}”`;
+  return SEEN.includes(alarm.state) ? ` · ${alarm.by} has seen it` : "";
+}
+
 // One alarm with what can be done to it.
 export function row(alarm, fresh) {
   const look = ["shelved", "out_of_service"].includes(alarm.state)
@@ -88,7 +97,7 @@ export function row(alarm, fresh) {
         { class: "note" },
         since,
         alarm.score === null ? "" : `, score ${number(alarm.score)}`,
-        alarm.by ? ` · ${alarm.by}${alarm.said ? `: “${alarm.said}”` : look === "hidden" ? "" : " has seen it"}` : "",
+        person(alarm),
       ),
       h("p", { class: "todo" }, alarm.todo),
     ),
