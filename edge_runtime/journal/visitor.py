@@ -27,6 +27,10 @@ class Visitor:
         self._folder = Path(folder)
         self._file = self._folder / schema.FILE
         if not self._file.exists():
+            listener = self.listener()
+            if listener is not None:
+                words = f"process {listener} listens, and its journal is gone; it begins a new one within a minute"
+                raise ConfigError(f"{self._folder}: {words}")
             raise ConfigError(f"{self._folder}: no {schema.FILE}: nothing has listened here; give the state folder")
         with self._readable():
             self._db, found = self._opened()

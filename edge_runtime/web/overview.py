@@ -8,7 +8,7 @@ import msgspec
 from edge_runtime.alarm.states import ASKS, LEAVES, TABLE
 from edge_runtime.alarm.words import HIDDEN, RANK, Action, Kept, Kind
 from edge_runtime.errors import ConfigError
-from edge_runtime.journal import Beat, Entry, Heard, Listened, Sign, Visitor
+from edge_runtime.journal import Beat, Entry, Heard, Listened, Sign, Visitor, lock
 from edge_runtime.journal.rows import seconds
 from edge_runtime.journal.schema import FILE
 from edge_runtime.journal.standing import standing
@@ -53,7 +53,7 @@ def state(place: Place, asked: Asked) -> Answer:
 
 def nothing(place: Place, words: str) -> dict[str, Any]:
     """There is no journal that can be read."""
-    waiting = not (place.state / FILE).exists()
+    waiting = not (place.state / FILE).exists() and lock.holder(place.state) is None
     said = f"Nothing has listened here yet: {place.state} has no journal." if waiting else words
     listening = {"state": "waiting" if waiting else "unreadable", "words": said, "fresh": False}
     return {"listening": listening, "machines": [], "alarms": []}

@@ -1,5 +1,6 @@
 """The journal: whole after kill -9 at any moment, one listener a folder, requests told once."""
 
+import os
 import random
 import signal
 import sqlite3
@@ -65,6 +66,16 @@ def test_only_one_process_listens_for_a_folder_and_the_second_is_told_its_pid(tm
     first.communicate("", timeout=20)
     assert Visitor(tmp_path).listener() is None
     Journal(tmp_path).close()
+
+
+def test_who_looks_while_the_journal_is_gone_is_told_that_somebody_listens(open_journal, tmp_path):
+    opened = open_journal(tmp_path)
+    for file in tmp_path.glob("journal.db*"):
+        file.unlink()
+    with pytest.raises(ConfigError, match=f"process {os.getpid()} listens, and its journal is gone"):
+        Visitor(tmp_path)
+    opened.beat(BEAT, [], AT.utc_s)
+    assert Visitor(tmp_path).listener() == os.getpid()
 
 
 # Requests
