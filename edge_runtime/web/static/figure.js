@@ -157,7 +157,7 @@ function across(seconds) {
   const step = STEPS.find((one) => seconds / one <= 8) || 300,
     marks = [];
   for (let s = 0; s <= seconds + 1e-6; s += step) {
-    const node = h("span", {}, s + step > seconds ? `${s} s` : s);
+    const node = h("span", { class: s > 0.95 * seconds ? "end" : "" }, s + step > seconds ? `${s} s` : s);
     node.style.left = per(s / seconds);
     marks.push(node);
   }
