@@ -137,7 +137,7 @@ check relay-drops within 60 relay lo
 rm /run/fault
 check alarm-returns within 180 alarm 'returned unacknowledged'
 check recorded within 120 recorded
-check acknowledged runuser -u auscult -- auscult ack /etc/auscult/site.yaml fan --by test
+check acknowledged within 120 runuser -u auscult -- auscult ack /etc/auscult/site.yaml fan --by test
 check relay-again within 120 relay hi
 check confined confined
 HUNG=$(pid)
