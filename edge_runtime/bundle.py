@@ -12,7 +12,6 @@ file has no network: what is scored is then pooled from its inputs. A bundle of 
 read (`edge_runtime/migrate.py`); its files stay as they are.
 """
 
-import datetime
 import hashlib
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 from numpy.typing import NDArray
 
-from edge_runtime import __version__, config, features, migrate
+from edge_runtime import __version__, config, features, migrate, utc
 from edge_runtime.errors import BundleError
 from edge_runtime.features import Spec
 from edge_runtime.machine_file import load_arrays, load_machine
@@ -220,7 +219,7 @@ def write_bundle(source: Path, out: Path, accuracy: dict[str, Accuracy] | None =
         manifest = Manifest(
             format=FORMAT,
             version=__version__,
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            created=utc.now("seconds"),
             commit=commit,
             model=load_model(source),
             machines=machines,

@@ -60,7 +60,7 @@ def look(visitor: "Visitor", folder: Path) -> Shown:
     states = standing(visitor, sign)
     well = sign.fresh and all(map(_well, states)) and all(one.listening for one in machines)
     free_mb = round(shutil.disk_usage(folder).free / 1e6, 1)
-    return Shown(well, sign, states, visitor.event_count(), free_mb, visitor.notices(NOTICES))
+    return Shown(well, sign, states, visitor.events_total()[0], free_mb, visitor.notices(NOTICES))
 
 
 def in_words(shown: Shown) -> Iterator[str]:

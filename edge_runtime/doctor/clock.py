@@ -1,12 +1,12 @@
 """The wall clock. It changes no decision of the listener, but people read it: an alarm of 1970 helps nobody."""
 
 import ctypes
-import datetime
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import utc
 from edge_runtime.doctor import Finding
 from edge_runtime.doctor.patient import Patient
 
@@ -19,10 +19,10 @@ CURE = "let it follow a time server (timedatectl set-ntp true), or set it: timed
 def clock(patient: Patient, now: float | None = None) -> Iterator[Finding]:
     """Set at all, and kept right by somebody."""
     now = time.time() if now is None else now
-    read = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).isoformat(timespec="seconds")
+    read = utc.text(now, "seconds")
     created = [one.bundle.manifest.created for one in patient.placed]
-    earliest = max([EARLIEST, *created], key=datetime.datetime.fromisoformat)
-    if now < datetime.datetime.fromisoformat(earliest).timestamp():
+    earliest = max([EARLIEST, *created], key=utc.seconds)
+    if now < utc.seconds(earliest):
         what = "the bundle was packed" if created else "this program was written"
         yield Finding("clock", "warn", f"{read}: before {what} ({earliest}), so it is not set", CURE)
         return

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_runtime import utc
 from edge_runtime.alarm import Change, Status
 from edge_runtime.doctor import Finding
 from edge_runtime.doctor.patient import Patient
 from edge_runtime.doctor.webhook import webhook
 from edge_runtime.errors import ConfigError
-from edge_runtime.listening import events
 from edge_runtime.outputs import Output, Told
 from edge_runtime.outputs.open import check_output, open_output
 from edge_runtime.outputs.settings import CommandSettings, RelaySettings, Settings, WebhookSettings
@@ -91,7 +91,7 @@ def _act(output: Output, state: str, cause: str = "raise") -> None:
     now = [Status(MACHINE, kind, state, level, False) for kind in kinds]  # type: ignore[arg-type]
     why = "python -m edge_runtime doctor --fire"
     told = [
-        Told(Change(MACHINE, kind, "normal", state, level, cause, MACHINE, why), 0.0, events.utc_now(), None, why)  # type: ignore[arg-type]
+        Told(Change(MACHINE, kind, "normal", state, level, cause, MACHINE, why), 0.0, utc.now("seconds"), None, why)  # type: ignore[arg-type]
         for kind in kinds
     ]
     output.update(told[:1] if raised or cause == "return" else [], now)

@@ -1,9 +1,8 @@
 """What is written into the journal and read from it."""
 
-import datetime
-
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.alarm.words import Action, Kind, Level, State
 
 
@@ -18,7 +17,7 @@ class Moment(msgspec.Struct, frozen=True):
     @property
     def time(self) -> str:
         """The wall clock's UTC, ISO 8601."""
-        return utc(self.utc_s)
+        return utc.text(self.utc_s)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -169,13 +168,3 @@ class Sign(msgspec.Struct, frozen=True):
     quiet_s: float | None  # seconds since its last sign of life; None: it has given none yet
     fresh: bool  # it listens, and what `beat` says is so now
     beat: Beat | None  # the last sign of life, of whoever listened then
-
-
-def utc(seconds: float) -> str:
-    """Seconds since 1970 -> ISO 8601, to the millisecond."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="milliseconds")
-
-
-def seconds(time: str) -> float:
-    """ISO 8601 -> seconds since 1970."""
-    return datetime.datetime.fromisoformat(time).timestamp()

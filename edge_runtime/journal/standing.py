@@ -4,9 +4,10 @@ from typing import get_args
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.alarm.states import TABLE
 from edge_runtime.alarm.words import Kept, Kind, Level
-from edge_runtime.journal.rows import Heard, Sign, seconds
+from edge_runtime.journal.rows import Heard, Sign
 from edge_runtime.journal.visitor import Visitor
 
 BACK = 100  # changes of a machine that are looked through for the last one of an alarm
@@ -20,7 +21,7 @@ def standing(visitor: Visitor, sign: Sign) -> list[Kept]:
     here |= {one.machine for one in visitor.machines()}
     found = {(one.machine, one.kind): one for one in visitor.states() if one.machine in here or not here}
     if sign.fresh and beat is not None:
-        since_s = seconds(beat.time) - BEHIND_S
+        since_s = utc.seconds(beat.time) - BEHIND_S
         for heard in beat.machines:
             for kind in get_args(Kind):
                 written = found.get((heard.machine, kind), Kept(heard.machine, kind))
@@ -33,7 +34,7 @@ def _now(visitor: Visitor, written: Kept, heard: Heard, since_s: float) -> Kept:
     if now is written:
         return written
     last = [entry for entry in visitor.history(BACK, written.machine) if entry.kind == written.kind][-1:]
-    changed_since = bool(last) and seconds(last[0].time) > since_s
+    changed_since = bool(last) and utc.seconds(last[0].time) > since_s
     return written if changed_since else now
 
 

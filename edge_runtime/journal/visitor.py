@@ -1,6 +1,5 @@
 """The journal as other processes see it: they read, and write nothing but requests."""
 
-import datetime
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.alarm.words import Kept
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import live, lock, schema, spells
@@ -98,11 +98,11 @@ class Visitor:
         """The last event folders, oldest first."""
         return [Recorded(*row) for row in self._last(Recorded, "events", "time", count, machine)]
 
-    def event_count(self) -> int:
-        """How many event folders there are."""
+    def events_total(self) -> tuple[int, int]:
+        """How many event folders there are, and their bytes."""
         with self._readable():
-            count: int = self._db.execute("SELECT count(*) FROM events").fetchone()[0]
-            return count
+            count, size = self._db.execute("SELECT count(*), total(bytes) FROM events").fetchone()
+            return count, int(size)
 
     def _last(
         self, kind: type[msgspec.Struct], table: str, order: str, count: int, machine: str | None = None
@@ -115,7 +115,7 @@ class Visitor:
 
     def ask(self, request: Request, wait_s: float) -> tuple[str, bool] | None:
         """Leave a request and wait -> (answer, refused); None: nobody answered, and the request is taken back."""
-        made = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        made = utc.now()
         values = [request.action, request.machine, request.kind, request.who, request.why, request.seconds, made]
         with self._readable():
             number = self._db.execute(

@@ -5,7 +5,6 @@ nothing; "clock" says where it is not to be trusted: "unset" or "jumped".
 """
 
 import contextlib
-import datetime
 import threading
 from typing import IO
 
@@ -218,8 +217,3 @@ def in_words(window: Window) -> str:
     level = "silent" if window.level_dbfs is None else f"{window.level_dbfs:.1f} dBFS"
     mark = "above" if window.decision else "below" if window.decision is False else "-"
     return "  ".join([f"{window.end_s:9.2f} s", score, mark, window.state, level, *window.faults])
-
-
-def utc_now() -> str:
-    """Wall-clock time, ISO 8601."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -102,16 +102,16 @@ def signs(
 
 def _listened(placed: Placed, sources: Mapping[str, Source]) -> Listened:
     """A machine, for who looks from outside."""
-    settings, machine, model = placed.settings, placed.machine, placed.bundle.model
+    settings, model = placed.settings, placed.bundle.model
     warning = settings.alarm.warning
     return Listened(
         placed.name,
         str(placed.bundle.folder),
         settings.microphone,
         sources[settings.microphone].name,
-        begins(settings.alarm.alarm, machine),
-        None if warning is None else begins(warning, machine),
-        machine.promise,
+        placed.above,
+        None if warning is None else begins(warning, placed.machine),
+        placed.promise,
         model.window / model.sample_rate,
         model.hop / model.sample_rate,
     )

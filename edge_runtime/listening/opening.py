@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime import features
+from edge_runtime import features, utc
 from edge_runtime.alarm import Condition
 from edge_runtime.alarm.condition import begins
 from edge_runtime.backends import Backend, Pooled, open_backend
@@ -239,7 +239,7 @@ def starts(placed: Iterable[Placed], sources: Mapping[str, Source]) -> Iterator[
     for one in placed:
         model = one.bundle.model
         yield events.Start(
-            time=events.utc_now(),
+            time=utc.now("seconds"),
             bundle=str(one.bundle.folder),
             machine=one.name,
             threshold=one.machine.threshold,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_runtime.alarm import Change, Status
-from edge_runtime.alarm.condition import begins
 from edge_runtime.capture import Block
 from edge_runtime.journal import Journal, Moment, Recorded
 from edge_runtime.listening import events
@@ -131,7 +130,7 @@ def watched(placed: Sequence[Placed]) -> list[Watched]:
         Watched(
             machine=one.machine,
             known_as=_known_as(one),
-            threshold=begins(one.settings.alarm.alarm, one.machine),
+            threshold=one.above,
             microphone=one.settings.microphone,
             column=columns[one.settings.microphone].index(one.settings.channel),
             window=one.bundle.model.window,

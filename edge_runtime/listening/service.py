@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_runtime import alarm
+from edge_runtime import alarm, utc
 from edge_runtime.alarm.words import ACTIVE, HIDDEN
 from edge_runtime.backends.standby import Change
 from edge_runtime.capture import Block
@@ -144,7 +144,7 @@ class Service:
     def _tell(self, event: events.Event) -> None:
         self._told(event)
         if self._signs is not None:
-            self._signs.tell(event, events.utc_now())
+            self._signs.tell(event, utc.now("seconds"))
 
     def _findings(self, at_s: float, findings: Iterable[Finding]) -> None:
         for found in findings:

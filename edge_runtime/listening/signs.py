@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge_runtime import utc
 from edge_runtime.cli import say
 from edge_runtime.journal.live import Live
 from edge_runtime.journal.rows import Beat, Heard, Latency, Microphone, Moment, Spell
@@ -61,7 +62,7 @@ class Signs:
         self._lost: dict[str, int] = {}  # windows of each machine that are in a spell already
         self._microphones: dict[str, tuple[bool, str]] = {}
         self._counts, self._sum_s = [0] * (len(BOUNDS_S) + 1), 0.0
-        self._started = events.utc_now()
+        self._started = utc.now("seconds")
 
     @guarded
     def window(self, window: events.Window, utc_s: float, took_s: float) -> None:

@@ -1,10 +1,10 @@
 """What a webhook sends of a change: JSON, as every output is told of it, and what tells messages apart."""
 
-import datetime
 import uuid
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.outputs import Told
 
 LONGEST_WORDS = 2000  # characters of a reason, a name, a remark
@@ -31,13 +31,8 @@ def message(told: Told, site: str) -> Message:
         reason=_cut(told.reason),
         id=uuid.uuid4().hex,
         site=_cut(site),
-        queued=utc_now(),
+        queued=utc.now(),
     )
-
-
-def utc_now() -> str:
-    """ISO 8601, milliseconds."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _cut(words: str) -> str:

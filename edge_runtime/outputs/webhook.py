@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime import utc
 from edge_runtime.alarm import Status
 from edge_runtime.outputs import Told
 from edge_runtime.outputs.asked import Asked
-from edge_runtime.outputs.message import Message, message, utc_now
+from edge_runtime.outputs.message import Message, message
 from edge_runtime.outputs.missed import missed
 from edge_runtime.outputs.outbox import Outbox
 from edge_runtime.outputs.settings import WebhookSettings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)  # seconds after the first failure, the second, ...
 LONGEST_PAUSE_S = 300.0  # that a receiver may ask for with Retry-After
 WAIT = (401, 403, 404, 405, 407, 408, 410, 421, 425, 426, 429)  # 4xx that say nothing of the message itself
-TODO = {
+ADVICE = {
     401: "it wants a token, or another one: see token_file",
     403: "the token may not do this: see token_file",
     404: "see the path of url",
@@ -104,7 +105,7 @@ class Courier:
             to = f" (to {answer.location})" if answer.location else ""
             todo = f"redirects are not followed{to}: give the address that it is now as url"
         else:
-            todo = TODO.get(answer.status, "it is asked again until it takes them")
+            todo = ADVICE.get(answer.status, "it is asked again until it takes them")
         return f"{self._place} takes no messages ({answer.status} {answer.reason}); {todo}"
 
 
@@ -177,7 +178,7 @@ class Webhook:
         seen = self._outbox.seen
         self._asked.see(now if seen is None else seen)
         if self._folder is not None:
-            self._tell(missed(seen or (), now, utc_now()))
+            self._tell(missed(seen or (), now, utc.now()))
 
     def _tell(self, changes: Iterable[Told]) -> None:
         """Queue what is asked for."""

@@ -1,11 +1,11 @@
 """How much of the disk events may take, for how long, and which goes first. Pure but for `standing`."""
 
-import datetime
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.alarm.words import RANK, Level
 from edge_runtime.errors import DataError
 from edge_runtime.journal.rows import Recorded
@@ -115,6 +115,6 @@ def row(found: Event, size: int) -> Recorded:
 def seconds(time: str) -> float | None:
     """ISO 8601 -> seconds since 1970; None where it is no time."""
     try:
-        return datetime.datetime.fromisoformat(time).timestamp()
+        return utc.seconds(time)
     except (ValueError, OverflowError):
         return None

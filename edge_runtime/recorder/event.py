@@ -10,7 +10,6 @@ STATE/events/20261121T190256Z-fan/
     label.json          what people said it was, and whether it stays
 """
 
-import datetime
 import fcntl
 import os
 import re
@@ -22,7 +21,7 @@ from typing import Literal, TypeVar, get_args
 
 import msgspec
 
-from edge_runtime import safe_file
+from edge_runtime import safe_file, utc
 from edge_runtime.alarm.words import Kind, Level
 from edge_runtime.errors import DataError
 from edge_runtime.reason import Reason
@@ -135,7 +134,7 @@ def label(folder: Path, what: str, who: str, why: str = "") -> Said:
     """Say what an event was; what was said before stays in the list."""
     if what not in WHATS:
         raise DataError(f"{what}: no such label; give one of {', '.join(WHATS)}")
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    now = utc.now("seconds")
     with alone(folder):
         before = said(folder)
         return _say(folder, msgspec.structs.replace(before, labels=[*before.labels, Label(what, who, now, why)]))

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.errors import DataError
 from edge_runtime.journal import Beat, Entry, Listened, Visitor
-from edge_runtime.journal.rows import seconds
 from edge_runtime.recorder import event as events
 from edge_runtime.web import overview, traces
 from edge_runtime.web.acting import line, person
@@ -173,7 +173,7 @@ def _count(asked: Asked) -> int:
 def _alarms(entries: list[Entry], begin_s: float) -> list[tuple[float, float | None]]:
     """When a machine was in alarm: from its raise to its return, whatever people did meanwhile."""
     changes = [entry for entry in entries if entry.cause in ("raise", "escalate", "return")]
-    times = [(seconds(entry.time), entry.cause in ("raise", "escalate")) for entry in changes]
+    times = [(utc.seconds(entry.time), entry.cause in ("raise", "escalate")) for entry in changes]
     return traces.alarms(times, begin_s)
 
 

@@ -18,7 +18,6 @@ from edge_runtime.web import overview
 from edge_runtime.web.exchange import Answer, Asked, told
 from edge_runtime.web.place import Place
 
-MOST_EVENTS = 100_000  # that are added up
 NOTICES = 50
 
 
@@ -62,14 +61,14 @@ def disk(place: Place, visitor: Visitor | None) -> Disk | None:
         usage = shutil.disk_usage(place.state)
     except OSError:
         return None
-    rows = visitor.events(MOST_EVENTS) if visitor else []
+    events, events_bytes = visitor.events_total() if visitor else (0, 0)
     recorder = place.recorder
     return Disk(
         usage.free,
         usage.total,
         sum(_size(place.state / f"{FILE}{end}") for end in ("", "-wal")),
-        len(rows),
-        sum(row.bytes for row in rows),
+        events,
+        events_bytes,
         recorder.budget_mb * 1e6 if recorder else None,
         recorder.free_mb * 1e6 if recorder else None,
     )

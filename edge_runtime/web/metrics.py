@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from edge_runtime import utc
 from edge_runtime.alarm.words import State
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Beat, Heard, Latency, Sign, Visitor
-from edge_runtime.journal.rows import seconds
 from edge_runtime.journal.standing import standing
 from edge_runtime.listening.signs import VERSION
 from edge_runtime.web.exchange import Answer, Asked
@@ -65,7 +65,7 @@ def _now(beat: Beat, hops_s: dict[str, float]) -> Iterator[Any]:
 
 def _is_heard(one: Heard, beat: Beat, hop_s: float) -> bool:
     """Whether its last window is of now, and not of before its sound stopped."""
-    return bool(one.listening and one.time) and seconds(beat.time) - seconds(one.time) <= HOPS * hop_s + LATE_S
+    return bool(one.listening and one.time) and utc.seconds(beat.time) - utc.seconds(one.time) <= HOPS * hop_s + LATE_S
 
 
 def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
@@ -87,7 +87,7 @@ def _kept(visitor: Visitor, sign: Sign) -> Iterator[Any]:
     yield _by_machine("last_valid_window_timestamp_seconds", words, valid)
     if beat is not None:
         since = core.GaugeMetricFamily("auscult_last_sign_timestamp_seconds", "Last sign of life, seconds since 1970.")
-        since.add_metric([], seconds(beat.time))
+        since.add_metric([], utc.seconds(beat.time))
         yield since
 
 

@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import msgspec
 
+from edge_runtime import utc
 from edge_runtime.alarm.states import ASKS, LEAVES, TABLE
 from edge_runtime.alarm.words import HIDDEN, RANK, Action, Kept, Kind
 from edge_runtime.errors import ConfigError
 from edge_runtime.journal import Beat, Entry, Heard, Listened, Sign, Visitor, lock
-from edge_runtime.journal.rows import seconds
 from edge_runtime.journal.schema import FILE
 from edge_runtime.journal.standing import standing
 from edge_runtime.web import traces, verdict
@@ -66,7 +66,7 @@ def everything(visitor: Visitor, now_s: float) -> dict[str, Any]:
     heard = {one.machine: one for one in beat.machines} if beat else {}
     listened = machines_of(visitor, beat)
     kept = standing(visitor, sign)
-    until_s = now_s if sign.fresh or beat is None else seconds(beat.time)
+    until_s = now_s if sign.fresh or beat is None else utc.seconds(beat.time)
     machines = [
         _machine(one, heard.get(one.machine), [alarm for alarm in kept if alarm.machine == one.machine], sign)
         | {"trace": traces.live(visitor, one, beat, until_s)}
@@ -160,7 +160,7 @@ def _standing(visitor: Visitor, kept: Kept) -> Standing:
         kept.level,
         kept.silenced,
         verdict.word_of(kept),
-        verdict.TODO.get((kept.kind, kept.state)) or verdict.TODO["anomaly", kept.state],
+        verdict.WANTED.get((kept.kind, kept.state)) or verdict.WANTED["anomaly", kept.state],
         began.time if began else "",
         began.why if began else "",
         began.reason if began else "",

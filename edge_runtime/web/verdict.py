@@ -10,7 +10,7 @@ from edge_runtime.journal import Heard
 
 Look = Literal["alarm", "warning", "deaf", "attention", "hidden", "normal", "unknown"]
 
-TODO: dict[tuple[Kind, State], str] = {
+WANTED: dict[tuple[Kind, State], str] = {
     ("anomaly", "normal"): "",
     ("anomaly", "unacknowledged"): "Go there and listen. Acknowledge it, so that others know that you have seen it.",
     ("anomaly", "acknowledged"): "Somebody has seen it. It is over when the machine sounds normal again.",
@@ -59,7 +59,7 @@ def of(heard: Heard | None, kept: Sequence[Kept], fresh: bool) -> Verdict:
     if anomaly is None or anomaly.state == "normal":
         return _calm(heard, deaf)
     word = word_of(anomaly) + (", and not heard now" if deaf else "")
-    todo = TODO["anomaly", anomaly.state]
+    todo = WANTED["anomaly", anomaly.state]
     if anomaly.state in HIDDEN:
         return (
             Verdict("deaf", f"Not listening; {word_of(anomaly).lower()}", DEAF)
