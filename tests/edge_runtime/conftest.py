@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.bundle import open_bundle
 from edge_runtime.cli import run_command
 from edge_runtime.journal import Journal
 from tests.conftest import hum, write_wav
@@ -74,6 +75,18 @@ def orin(monkeypatch, tmp_path):
     monkeypatch.setattr(trt, "Cuda", lambda: memory)
     monkeypatch.setenv("AUSCULT_CACHE", str(tmp_path / "cache"))
     return memory
+
+
+@pytest.fixture
+def bundle(packed):
+    """Of two machines, opened."""
+    return open_bundle(packed)
+
+
+@pytest.fixture
+def state(tmp_path):
+    """A state folder that is not there yet."""
+    return tmp_path / "state"
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ from tests.edge_runtime.test_recorder_privacy import playable
 
 
 @pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
-
-@pytest.fixture
 def made(state, packed):
     """Records events of 4 s of hum, 8 s of a fault and 4 s of hum -> their folders, oldest first."""
 

@@ -12,11 +12,6 @@ from tests.edge_runtime.recordings import fault, in_blocks, listen, settings
 
 
 @pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
-
-@pytest.fixture
 def recorded(state, packed):
     """One event -> its folder."""
     listen(state, open_bundle(packed), *in_blocks(hum(5)), *in_blocks(fault(6), new=None), wanted=settings())

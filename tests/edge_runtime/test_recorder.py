@@ -9,7 +9,6 @@ import pytest
 
 from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.backends import open_backend
-from edge_runtime.bundle import open_bundle
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.features import LogMel, log_mel
 from edge_runtime.journal import Moment, Visitor
@@ -30,17 +29,6 @@ from tests.edge_runtime.recordings import (
     settings,
     sound,
 )
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
 
 STREAM = np.concatenate([hum(8, 1), fault(6), hum(10, 3)])  # 24 s
 

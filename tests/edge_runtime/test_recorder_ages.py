@@ -4,10 +4,8 @@ import datetime
 import time
 
 import msgspec
-import pytest
 import soundfile
 
-from edge_runtime.bundle import open_bundle
 from edge_runtime.recorder import ages, event, folder, normals
 from edge_runtime.recorder.draft import flac
 from edge_runtime.recorder.purge import purge
@@ -17,16 +15,6 @@ from tests.edge_runtime.test_recorder_disk import recorded, swept
 
 DAY = 86_400.0
 HOUR = 3601.0
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
 
 
 def said_to_be(file, days=0.0, clock=""):

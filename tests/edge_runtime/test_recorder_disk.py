@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.bundle import open_bundle
 from edge_runtime.journal import Moment, Visitor
 from edge_runtime.recorder import disk, event, folder
 from edge_runtime.recorder import writer as writers
@@ -101,16 +100,6 @@ def test_only_what_was_recorded_and_is_judged_by_a_set_clock_grows_too_old(event
 
 
 # On a disk
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
 
 
 def aged(place, days=0.0, **changes):

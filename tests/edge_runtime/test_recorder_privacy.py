@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from edge_runtime.backends import open_backend
-from edge_runtime.bundle import open_bundle
 from edge_runtime.detector import Detector, Ear
 from edge_runtime.features import LogMel, log_mel
 from edge_runtime.journal import Moment
@@ -21,16 +20,6 @@ from tests.edge_runtime.recordings import RATE, events, fault, in_blocks, listen
 
 STREAM = np.concatenate([hum(8, 1), fault(6), hum(6, 3)])
 MUTE = settings(privacy="features-only")
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
 
 
 def playable(folder):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from edge_runtime.alarm import AlarmSettings, LevelSettings
 from edge_runtime.backends import open_backend
 from edge_runtime.backends.guarded import Guarded
-from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import Change
 from edge_runtime.errors import DeviceError
 from edge_runtime.listening import events
@@ -23,11 +22,6 @@ from tests.edge_runtime.conftest import FAULT
 from tests.edge_runtime.posts import Scripted, block, listen, of, post, service
 
 HOP, RATE, NAME = 4096, 16_000, "fan_section_00"
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
 
 
 def places(told):

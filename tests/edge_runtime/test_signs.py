@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from edge_runtime.backends.standby import Change as BackendChange
-from edge_runtime.bundle import open_bundle
 from edge_runtime.capture import Change
 from edge_runtime.journal import Moment, Visitor
 from edge_runtime.journal import live as live_file
@@ -24,11 +23,6 @@ from tests.edge_runtime.posts import Scripted, block, post, service
 from tests.edge_runtime.recordings import ALARM, fault, in_blocks
 
 HOP, RATE, NAME = 4096, 16_000, "fan_section_00"
-
-
-@pytest.fixture
-def bundle(packed):
-    return open_bundle(packed)
 
 
 @pytest.fixture
